@@ -1,0 +1,207 @@
+"""Play audio into a Vonage call: by NCCO when it is answered, by /stream while it lasts."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.serving import run_simple
+
+import config as settings
+import log
+import ncco
+import stream
+import webhooks
+from calls import Leg, open_calls
+from config import Config, ConfigError
+from errors import Trouble
+from guard import Guard, Unsigned
+from voice import Voice, region_host
+
+WEBHOOKS = {"answer", "event"}
+OPERATOR = {"page", "play", "stop"}
+MUSIC = "/static/hold-music.mp3"
+T = TypeVar("T")
+
+
+def create_app(config: Config | None = None) -> Flask:
+    """The WSGI application; raises ConfigError if no config is given and a setting is wrong."""
+    config = config or Config.from_env()
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
+    log.set_up(app.logger)
+    sqlite = f"sqlite:///{app.instance_path}/calls.sqlite3"
+    calls = open_calls(config.calls_url or sqlite, config.application_id or "")
+    guard = Guard(config.signature_secret, config.application_id, config.stream_token)
+    voice = None
+    if config.application_id and config.private_key:
+        voice = Voice(config.application_id, config.private_key, config.api_host)
+
+    @app.before_request
+    def check_the_door() -> None:
+        if request.endpoint in WEBHOOKS:
+            guard.webhook(request)
+        elif request.endpoint in OPERATOR:
+            guard.operator(request)
+        # Flask lets HEAD do what GET does: here that would take a call or start music.
+        if request.method == "HEAD" and request.endpoint != "static":
+            raise MethodNotAllowed(["GET", "POST"])
+
+    @app.route("/webhooks/answer", methods=["GET", "POST"])
+    def answer() -> Response:
+        leg = _leg(config, webhooks.parameters(request))
+        quorum = config.conference_quorum if leg.conference else None
+        try:
+            leg = calls.join(leg, quorum)
+        except Trouble as trouble:
+            # Better a caller who hears something, and a conference that starts early.
+            app.logger.error("leg %s is lost to /stream: %s", leg.uuid, trouble)
+            leg = replace(leg, starts=True if quorum else None)
+        app.logger.info("leg %s from %s has joined", leg.uuid, log.number(leg.from_))
+        return jsonify(_ncco(config, leg))
+
+    @app.route("/webhooks/event", methods=["GET", "POST"])
+    def event() -> tuple[str, int]:
+        event = webhooks.parameters(request)
+        if "reason" in event:
+            app.logger.warning("Vonage reports an error: %s", webhooks.whole(request))
+            calls.note("error", webhooks.text(event["reason"]))
+        if webhooks.has_no_leg(event):
+            app.logger.info("event without a leg: %s", webhooks.whole(request))
+            return "", 204
+        uuid, status = webhooks.uuid(event.get("uuid")), webhooks.text(event.get("status"))
+        if status in webhooks.ENDS:
+            calls.end(uuid)
+        elif status == "answered":
+            calls.change(uuid, answered=True)
+        elif "conversation_uuid_to" in event:
+            status = "transfer"
+            calls.change(uuid, conversation_uuid=webhooks.text(event["conversation_uuid_to"]))
+        seconds = f" after {webhooks.text(event['duration'])} s" if "duration" in event else ""
+        app.logger.info("leg %s: %s%s", uuid, status or "event without a status", seconds)
+        return "", 204
+
+    @app.route("/stream", methods=["GET", "POST"])
+    def play() -> Response:
+        loop = _option("loop", settings.loop, config.stream_loop)
+        level = _option("level", settings.level, config.stream_level)
+        outcomes = stream.play(calls, _set_up(voice, config), _uuid(), loop, level)
+        return _told("The music plays", outcomes)
+
+    @app.route("/stream/stop", methods=["GET", "POST"])
+    def stop() -> Response:
+        outcomes = stream.stop(calls, _set_up(voice, config), _uuid())
+        return _told("The music is stopped", outcomes)
+
+    @app.errorhandler(Trouble)
+    def tell_trouble(trouble: Trouble) -> Response:
+        reason = trouble.reason if isinstance(trouble, Unsigned) else trouble
+        app.logger.warning("%s answered %s: %s", request.path, trouble.status, reason)
+        headers = {} if trouble.retry_after is None else {"Retry-After": str(trouble.retry_after)}
+        return _error(trouble.sentence, trouble.status, headers)
+
+    @app.errorhandler(HTTPException)
+    def tell_http_error(error: HTTPException) -> Response:
+        allow = error.get_response().headers.get("Allow")
+        return _error(error.description or "", error.code or 500, {"Allow": allow} if allow else {})
+
+    return app
+
+
+def _leg(config: Config, asked: webhooks.Parameters) -> Leg:
+    """The leg that an answer webhook is about; raises Trouble (400) if it names none."""
+    region_url = webhooks.text(asked.get("region_url"))
+    public_url = config.public_url or webhooks.address(request)
+    return Leg(
+        uuid=webhooks.uuid(asked.get("uuid")),
+        conversation_uuid=webhooks.text(asked.get("conversation_uuid")),
+        from_=webhooks.text(asked.get("from") or asked.get("from_user")),
+        to=webhooks.text(asked.get("to")),
+        api_host=region_host(region_url),
+        audio_url=config.stream_url or public_url + MUSIC,
+        conference=config.conference_name if config.answer_with == "conversation" else None,
+        joined=time.time(),
+    )
+
+
+def _ncco(config: Config, leg: Leg) -> ncco.Ncco:
+    if leg.conference is None:
+        return ncco.stream(
+            leg.audio_url,
+            loop=config.stream_loop,
+            level=config.stream_level,
+            barge_in=config.stream_barge_in,
+        )
+    if leg.starts is None:
+        return ncco.conversation(leg.conference, config.text)
+    return ncco.conversation_with_quorum(
+        leg.conference, config.text, audio_url=leg.audio_url, starts=leg.starts
+    )
+
+
+def _option(name: str, check: Callable[[str], T], default: T | None) -> T | None:
+    """A parameter of /stream, else the setting; raises Trouble (400) if it is out of range."""
+    value = request.values.get(name, "")
+    try:
+        return check(value) if value else default
+    except ValueError as error:
+        raise Trouble(f"{name} {error}.", status=400) from error
+
+
+def _uuid() -> str | None:
+    value = request.values.get("uuid", "")
+    return webhooks.uuid(value) if value else None
+
+
+def _set_up(voice: Voice | None, config: Config) -> Voice:
+    if voice is None:
+        names = " and ".join(config.missing_credentials)
+        raise Trouble(f"Set {names} first: /stream asks Vonage in the application's name.", 503)
+    return voice
+
+
+def _error(sentence: str, status: int, headers: dict[str, str]) -> Response:
+    response = jsonify(error=sentence)
+    response.status_code = status
+    response.headers.update(headers)
+    return response
+
+
+def _told(done: str, outcomes: list[stream.Outcome]) -> Response:
+    reached = sum(outcome.trouble is None for outcome in outcomes)
+    legs = [
+        {"uuid": outcome.leg.uuid, "error": outcome.trouble.sentence}
+        if outcome.trouble
+        else {"uuid": outcome.leg.uuid}
+        for outcome in outcomes
+    ]
+    return jsonify(message=f"{done} in {reached} of {len(outcomes)} legs.", legs=legs)
+
+
+def main() -> int:
+    """Run the server until Ctrl-C or SIGTERM; 2 if a setting is wrong, which is then printed."""
+    try:
+        config = Config.from_env()
+    except ConfigError as error:
+        print(*error.problems, sep="\n", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    print(
+        f"Answer webhook  /webhooks/answer\nEvent webhook   /webhooks/event\n"
+        f"Page            http://{config.host}:{config.port}/",
+        *(f"Not set up: {names}: {what}" for names, what in config.not_set_up.items()),
+        sep="\n",
+        flush=True,
+    )
+    run_simple(config.host, config.port, create_app(config), threaded=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
