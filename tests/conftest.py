@@ -1,0 +1,130 @@
+"""The verbs of the tests: a sandbox with the settings asked for, to dial and to look at."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+import requests
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+
+from sandbox import Account, Sandbox, free_port
+
+SETTINGS = re.findall(r"^(?:# )?([A-Z_]+)=", Path(".env.example").read_text(), re.MULTILINE)
+
+# An empty setting is unset, and wins over .env: whoever runs the tests may have one.
+os.environ.update(dict.fromkeys(SETTINGS, ""))
+
+StartSandbox = Callable[..., Sandbox]
+
+
+@pytest.fixture(scope="session")
+def account() -> Account:
+    """One set of throw-away credentials, since making a key takes a while."""
+    return Account()
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[dict[str, Sandbox]]:
+    """The sandboxes that run already, by their settings."""
+    sandboxes: dict[str, Sandbox] = {}
+    yield sandboxes
+    for sandbox in sandboxes.values():
+        sandbox.__exit__()
+
+
+@pytest.fixture
+def start(account: Account, running: dict[str, Sandbox]) -> Iterator[StartSandbox]:
+    """Give a sandbox whose app has these settings; when the test ends, everybody hangs up."""
+    used: list[Sandbox] = []
+
+    def start(**settings: str) -> Sandbox:
+        name = str(sorted(settings.items()))
+        if name not in running:
+            running[name] = Sandbox(settings, account=account).__enter__()
+        used.append(running[name])
+        return running[name]
+
+    yield start
+    for sandbox in used:
+        sandbox.weather, sandbox.limited, sandbox.latency = [], False, 0.0
+        sandbox.hang_up_all()
+        sandbox.calls.clear()
+        sandbox.asked.clear()
+        sandbox.web.clear()
+
+
+@pytest.fixture
+def sandbox(start: StartSandbox) -> Sandbox:
+    """The app as it is with nothing but credentials: callers get the stream NCCO."""
+    return start()
+
+
+@pytest.fixture
+def conference(start: StartSandbox) -> Sandbox:
+    """The app with ANSWER_WITH=conversation."""
+    return start(ANSWER_WITH="conversation")
+
+
+def browse(sandbox: Sandbox, path: str, **parameters: str) -> requests.Response:
+    """Open a page of the app at localhost, as whoever runs the server does."""
+    return requests.get(sandbox.app_url + path, params=parameters, timeout=20)
+
+
+class RedisServer:
+    """A real redis-server of its own on a free port, which a test may kill and start again."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", str(self.port), "--save", "", "--bind", "127.0.0.1"],
+            stdout=subprocess.DEVNULL,
+        )
+        client = redis.Redis.from_url(self.url, retry=Retry(ConstantBackoff(0.02), 500))
+        client.ping()
+        client.close()
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis for the tests that only use it."""
+    need("redis-server")
+    server = RedisServer()
+    yield server.url
+    server.kill()
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis that a test may kill."""
+    need("redis-server")
+    server = RedisServer()
+    yield server
+    server.kill()
+
+
+def need(program: str) -> str:
+    """The path of a program; skips without it, but in CI that is a failure."""
+    path = shutil.which(program)
+    if path is None and os.environ.get("CI"):
+        pytest.fail(f"{program} is missing: .ci/run installs it")
+    if path is None:
+        pytest.skip(f"needs {program}")
+    return path
