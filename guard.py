@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import TypeGuard
 
-from jwt import PyJWS, PyJWTError
+from jwt import InvalidAlgorithmError, InvalidSignatureError, PyJWS, PyJWTError
 from werkzeug import Request
 
 from errors import Trouble
@@ -86,8 +86,12 @@ class Guard:
             raise Unsigned("the Authorization header is not a Bearer token")
         try:
             claims = json.loads(self._jws.decode(token.strip(), secret, algorithms=["HS256"]))
+        except InvalidAlgorithmError as error:
+            raise Unsigned("the token is not signed with HS256") from error
+        except InvalidSignatureError as error:
+            raise Unsigned("the signature is not made with VONAGE_SIGNATURE_SECRET") from error
         except PyJWTError as error:
-            raise Unsigned(f"{error} (is VONAGE_SIGNATURE_SECRET the account's?)") from error
+            raise Unsigned(f"the token is malformed: {error}") from error
         except (ValueError, RecursionError) as error:
             raise Unsigned("the token holds no JSON") from error
         if not isinstance(claims, dict):

@@ -26,6 +26,7 @@ import time
 import uuid
 import wave
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -316,7 +317,8 @@ class Sandbox:
     @property
     def app_url(self) -> str:
         """Where the app is, on this machine."""
-        return f"http://localhost:{self.port}"
+        host = self.environment["HOST"]
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def public_url(self) -> str:
@@ -355,9 +357,9 @@ class Sandbox:
             )
         until = time.monotonic() + 30
         while time.monotonic() < until and self.app.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
+            with suppress(OSError):
+                socket.create_connection((self.environment["HOST"], self.port)).close()
+                return
             time.sleep(0.01)
         self.stop_app()
         raise RuntimeError(f"The app did not start: {self.log.read_text()}")

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from requests import RequestException, Response, Timeout
 from requests.exceptions import SSLError
+from urllib3.exceptions import ReadTimeoutError
 from vonage import Auth, HttpClientOptions, Vonage
 from vonage import Voice as VoiceApi
 from vonage_http_client.errors import HttpRequestError
@@ -150,8 +151,6 @@ class Voice:
                 )
                 if not tries_left or not self._pace.wait(until, wait):
                     return again
-            except Timeout:
-                return Trouble(f"Vonage at {host} was silent for {SILENCE} s.", status=504)
             except (ValidationError, TypeError):
                 return Trouble(
                     f"Vonage at {host} answered 200, but not what its documents say; the music "
@@ -159,8 +158,12 @@ class Voice:
                     status=502,
                 )
             except OSError as error:
+                reason = _reason(error)
+                if isinstance(error, Timeout) or isinstance(reason, ReadTimeoutError):
+                    return Trouble(f"Vonage at {host} was silent for {SILENCE} s.", status=504)
                 if tries_left < 2 or isinstance(error, SSLError) or not self._pace.wait(until):
-                    return Trouble(f"Vonage at {host} cannot be reached: {_cause(error)}.", 504)
+                    said = re.sub(r"^HTTPS\w+\(.*?\): ", "", str(reason))[:200].rstrip(".")
+                    return Trouble(f"Vonage at {host} cannot be reached: {said}.", status=504)
         raise AssertionError("the last try returns")
 
     def _client(self, host: str) -> VoiceApi:
@@ -233,8 +236,7 @@ def _retry_after(response: Response) -> float:
         return 1.0
 
 
-def _cause(error: OSError) -> str:
-    """The innermost reason, without the addresses of objects that `requests` puts around it."""
-    reason = error.args[0] if isinstance(error, RequestException) and error.args else error
-    reason = getattr(reason, "reason", reason)
-    return re.sub(r"^.*object at 0x\w+>: |<.*?>: ?", "", str(reason))[:200].rstrip(".")
+def _reason(error: OSError) -> object:
+    """What is behind an error of `requests`, which wraps those of urllib3 in its own."""
+    inner = error.args[0] if isinstance(error, RequestException) and error.args else error
+    return getattr(inner, "reason", None) or inner

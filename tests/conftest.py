@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shutil
+import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 import pytest
 import redis
@@ -54,11 +61,7 @@ def start(account: Account, running: dict[str, Sandbox]) -> Iterator[StartSandbo
 
     yield start
     for sandbox in used:
-        sandbox.weather, sandbox.limited, sandbox.latency = [], False, 0.0
-        sandbox.hang_up_all()
-        sandbox.calls.clear()
-        sandbox.asked.clear()
-        sandbox.web.clear()
+        clear(sandbox)
 
 
 @pytest.fixture
@@ -128,3 +131,82 @@ def need(program: str) -> str:
     if path is None:
         pytest.skip(f"needs {program}")
     return path
+
+
+@contextmanager
+def serve_folder(folder: Path) -> Iterator[str]:
+    """Serve a folder's files on this machine, as a site elsewhere would; gives its address."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+class ConnectProxy(ThreadingTCPServer):
+    """An HTTP proxy that leads every CONNECT to the sandbox, and keeps which host was asked for."""
+
+    daemon_threads = True
+
+    def __init__(self, hosts: set[str], port: int) -> None:
+        self.hosts, self.port = hosts, port
+        super().__init__(("127.0.0.1", 0), _Tunnel)
+
+
+class _Tunnel(StreamRequestHandler):
+    server: ConnectProxy
+
+    def handle(self) -> None:
+        _, host, _ = self.rfile.readline().decode().split()
+        while self.rfile.readline().strip():
+            pass
+        self.server.hosts.add(host)
+        with socket.create_connection(("127.0.0.1", self.server.port)) as vonage:
+            self.wfile.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+            ends = {self.connection: vonage, vonage: self.connection}
+            while True:
+                for end in select.select(list(ends), [], [])[0]:
+                    data = end.recv(65536)
+                    if not data:
+                        return
+                    ends[end].sendall(data)
+
+
+@pytest.fixture(scope="session")
+def proxied(account: Account) -> Iterator[tuple[Sandbox, set[str]]]:
+    """A sandbox whose app follows each call to its region, and where the app has connected to."""
+    hosts: set[str] = set()
+    sandbox = Sandbox(
+        {"ANSWER_WITH": "conversation", "VONAGE_API_HOST": "", "NO_PROXY": "localhost"},
+        account=account,
+    )
+    proxy = ConnectProxy(hosts, sandbox.api_port)
+    threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
+    sandbox.environment["HTTPS_PROXY"] = f"http://127.0.0.1:{proxy.server_address[1]}"
+    with sandbox:
+        yield sandbox, hosts
+    proxy.shutdown()
+    proxy.server_close()
+
+
+@pytest.fixture
+def through_proxy(proxied: tuple[Sandbox, set[str]]) -> Iterator[Sandbox]:
+    """The sandbox, whose Voice API is at Vonage's own names."""
+    yield proxied[0]
+    clear(proxied[0])
+
+
+@pytest.fixture
+def connected(proxied: tuple[Sandbox, set[str]]) -> set[str]:
+    """The hosts that this app has ever connected to, with their ports."""
+    return proxied[1]
+
+
+def clear(sandbox: Sandbox) -> None:
+    """Hang up all calls, and forget what was asked and told."""
+    sandbox.weather, sandbox.limited, sandbox.latency = [], False, 0.0
+    sandbox.hang_up_all()
+    sandbox.calls.clear()
+    sandbox.asked.clear()
+    sandbox.web.clear()
