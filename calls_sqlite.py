@@ -130,11 +130,23 @@ class SqliteCalls:
             self._path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )
         try:
-            db.executescript(SCHEMA)
+            self._set_up(db)
         except BaseException:
             db.close()
             raise
         return db, self._file()
+
+    def _set_up(self, db: sqlite3.Connection) -> None:
+        until = time.monotonic() + BUSY_TIMEOUT
+        while True:
+            try:
+                db.executescript(SCHEMA)
+                return
+            except sqlite3.OperationalError as error:
+                # SQLite does not wait by itself when two processes make a file one of WAL mode.
+                if "locked" not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(0.005)
 
     def _file(self) -> tuple[int, int] | None:
         with suppress(FileNotFoundError):

@@ -149,7 +149,9 @@ class Call:
     `ncco` is what the answer webhook gave, `story` what happened, a line each.
     """
 
-    def __init__(self, sandbox: Sandbox, number: int, region: str, **parameters: Any) -> None:
+    def __init__(
+        self, sandbox: Sandbox, number: int, region: str, parameters: dict[str, Any]
+    ) -> None:
         self._sandbox = sandbox
         self.name = f"caller {number}"
         self.region = region
@@ -226,6 +228,10 @@ class Call:
         """Stop what the Voice API plays."""
         self.playing = None
         self.tell("hears the music stop")
+
+    def hold(self, url: str) -> None:
+        """Wait for a conference to start, with music."""
+        self._listen("hold music", url, 0, 0)
 
     def _listen(self, what: str, url: str, loop: int, level: float) -> float | None:
         """Fetch the audio as Vonage would; gives how many seconds it lasts, None for ever."""
@@ -345,6 +351,8 @@ class Sandbox:
 
     def start_app(self) -> None:
         """Start the app and wait until it answers; RuntimeError with its output if it does not."""
+        if self._listens():
+            raise RuntimeError(f"Port {self.port} is in use; --port takes another.")
         with self.log.open("ab") as output:
             self.app = subprocess.Popen(
                 self._command,
@@ -357,12 +365,17 @@ class Sandbox:
             )
         until = time.monotonic() + 30
         while time.monotonic() < until and self.app.poll() is None:
-            with suppress(OSError):
-                socket.create_connection((self.environment["HOST"], self.port)).close()
+            if self._listens():
                 return
             time.sleep(0.01)
         self.stop_app()
         raise RuntimeError(f"The app did not start: {self.log.read_text()}")
+
+    def _listens(self) -> bool:
+        with suppress(OSError):
+            socket.create_connection((self.environment["HOST"], self.port)).close()
+            return True
+        return False
 
     def stop_app(self) -> int:
         """End the app with SIGTERM; gives its exit status."""
@@ -379,18 +392,18 @@ class Sandbox:
 
     def dial(
         self,
+        parameters: dict[str, Any] | None = None,
         *,
         method: str = "GET",
         region: str = "api.nexmo.com",
         pick_up: bool = True,
-        **parameters: Any,
     ) -> Call:
         """Call the number: gives the call when its NCCO has come, and runs unless Vonage refuses.
 
         With `pick_up` false the leg is not answered until call.pick_up(). `parameters` come in
         place of the answer webhook's own; one that is None is left out.
         """
-        call = Call(self, next(self._numbers), region, **parameters)
+        call = Call(self, next(self._numbers), region, parameters or {})
         self.calls[call.uuid] = call
         call.tell("dials")
         call.event("started")
@@ -479,7 +492,7 @@ class Sandbox:
         if not joining:
             call.tell("waits for the conference to start")
             if "musicOnHoldUrl" in action:
-                call._listen("hold music", action["musicOnHoldUrl"][0], 0, 0)
+                call.hold(action["musicOnHoldUrl"][0])
         for member in joining:
             left = member.parameters["conversation_uuid"]
             member.parameters["conversation_uuid"] = conference.id
@@ -765,7 +778,8 @@ def main() -> int:
     began = time.monotonic()
 
     def on_line(call: Call, line: str) -> None:
-        print(f"{time.monotonic() - began:6.1f} s  {call.name}  {line}", flush=True)
+        short = re.sub(r"https://[^/]*ngrok.example", "…", line)
+        print(f"{time.monotonic() - began:6.1f} s  {call.name}  {short}", flush=True)
 
     try:
         with Sandbox(settings, port=options.port, on_line=on_line) as sandbox:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import wave
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -112,8 +111,7 @@ def test_the_bundled_music_may_be_cached(sandbox: Sandbox) -> None:
 
 
 def test_a_client_sdk_user_is_on_the_line_by_name(conference: Sandbox) -> None:
-    alice: dict[str, Any] = {"from": None, "from_user": "alice"}
-    conference.dial(**alice)
+    conference.dial({"from": None, "from_user": "alice"})
     assert "from alice" in conference.log.read_text()
 
 

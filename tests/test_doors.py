@@ -355,7 +355,7 @@ def test_this_machine_needs_no_token(with_token: Sandbox) -> None:
 def test_region_url_is_followed_to_vonages_hosts_only(
     through_proxy: Sandbox, connected: set[str], region_url: str, host: str | None
 ) -> None:
-    through_proxy.dial(region_url=region_url, region=host or "api.nexmo.com")
+    through_proxy.dial({"region_url": region_url}, region=host or "api.nexmo.com")
     browse(through_proxy, "/stream")
     assert [asked.host for asked in through_proxy.asked] == [host or "api.nexmo.com"]
     assert connected <= {f"{region}:443" for region in REGIONS}

@@ -66,7 +66,7 @@ def test_one_leg_can_be_named(conference: Sandbox) -> None:
 
 
 def test_a_leg_can_be_named_in_either_spelling(conference: Sandbox) -> None:
-    call = conference.dial(uuid="63f618634a514f6b86e146edebcf9356")
+    call = conference.dial({"uuid": "63f618634a514f6b86e146edebcf9356"})
     browse(conference, "/stream", uuid="63f61863-4a51-4f6b-86e1-46edebcf9356").raise_for_status()
     call.hears("hears music")
 
