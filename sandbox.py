@@ -179,7 +179,7 @@ class Call:
         with self._sandbox.news:
             self.story.append(line)
             self._sandbox.news.notify_all()
-        self._sandbox.on_line(self, line)
+            self._sandbox.on_line(self, line)
 
     def hears(self, text: str, timeout: float = 10) -> str:
         """Wait for a line of the story with this text in it, and give it; fail without one."""
@@ -496,7 +496,8 @@ class Sandbox:
         for member in joining:
             left = member.parameters["conversation_uuid"]
             member.parameters["conversation_uuid"] = conference.id
-            member.tell(f"is in the conference, with {len(conference.members) - 1} more")
+            stops = "hears the music stop, " if member is not call else ""
+            member.tell(f"{stops}is in the conference, with {len(conference.members) - 1} more")
             member.event(conversation_uuid_from=left, conversation_uuid_to=conference.id)
 
     def leave(self, call: Call) -> None:
