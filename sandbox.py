@@ -122,7 +122,7 @@ class Weather:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request to the Voice API: when (time.monotonic), what, and with which answer."""
+    """A request to the Voice API: when (time.monotonic), what, from which port, its status."""
 
     at: float
     method: str
@@ -130,6 +130,7 @@ class Asked:
     path: str
     body: Any
     authorization: str
+    connection: int
     status: int | None
 
 
@@ -576,7 +577,10 @@ class _VoiceApi(BaseHTTPRequestHandler):
                 status, said = sandbox.answer(self.command, host, self.path, token, raw)
                 answer = json.dumps(said).encode()
             body = json.loads(raw) if raw else None
-            sandbox.asked.append(Asked(at, self.command, host, self.path, body, token, status))
+            port = self.client_address[1]
+            sandbox.asked.append(
+                Asked(at, self.command, host, self.path, body, token, port, status)
+            )
         time.sleep(sandbox.latency + weather.delay)
         if weather.hang_up == "at once":
             self.close_connection = True
