@@ -6,7 +6,8 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from queue import Empty, SimpleQueue
 from typing import Protocol
@@ -87,7 +88,7 @@ class Voice:
     ) -> None:
         self._auth = _KeptToken(application_id, private_key, clock)
         self._api_host = api_host
-        self._clients: dict[str, VoiceApi] = {}
+        self._idle: dict[str, list[VoiceApi]] = {}
         self._pace = _Pace()
 
     def play(
@@ -120,6 +121,7 @@ class Voice:
             except Exception as error:
                 done.put((index, error))
 
+        self._auth.create_jwt_auth_string()  # now, or it would make the first request late
         # Threads of their own, since no time-out of the SDK ends an answer that trickles in.
         begun = 0
         for index, leg in enumerate(legs):
@@ -145,7 +147,8 @@ class Voice:
         host = self._api_host or leg.api_host or DEFAULT_HOST
         for tries_left in (2, 1, 0):
             try:
-                request(self._client(host), leg)
+                with self._client(host) as api:
+                    request(api, leg)
                 return None
             except HttpRequestError as error:
                 if error.response.status_code != 429:
@@ -173,16 +176,23 @@ class Voice:
                     return Trouble(f"Vonage at {host} cannot be reached: {said}.", status=504)
         raise AssertionError("the last try returns")
 
-    def _client(self, host: str) -> VoiceApi:
-        """One client, and so one pool of connections, a region."""
-        if host not in self._clients:
+    @contextmanager
+    def _client(self, host: str) -> Iterator[VoiceApi]:
+        """A client for this region that no other request uses meanwhile, with its connection."""
+        idle = self._idle.setdefault(host, [])
+        try:
+            api = idle.pop()
+        except IndexError:
             # The SDK tries again as often as its pool is large when a connection is dropped,
-            # without a pause: with one, trying again and its pace stay ours.
+            # without a pause: with a pool of one, trying again and its pace are ours.
             options = HttpClientOptions(
                 api_host=host, timeout=SILENCE, max_retries=0, pool_maxsize=1
             )
-            self._clients[host] = Vonage(self._auth, options).voice
-        return self._clients[host]
+            api = Vonage(self._auth, options).voice
+        try:
+            yield api
+        finally:
+            idle.append(api)
 
 
 class _KeptToken(Auth):

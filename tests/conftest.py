@@ -9,8 +9,9 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,8 +20,6 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 import pytest
 import redis
 import requests
-from redis.backoff import ConstantBackoff
-from redis.retry import Retry
 
 from sandbox import Account, Sandbox, free_port
 
@@ -95,9 +94,13 @@ class RedisServer:
             ["redis-server", "--port", str(self.port), "--save", "", "--bind", "127.0.0.1"],
             stdout=subprocess.DEVNULL,
         )
-        client = redis.Redis.from_url(self.url, retry=Retry(ConstantBackoff(0.02), 500))
-        client.ping()
-        client.close()
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            with suppress(redis.ConnectionError), redis.Redis.from_url(self.url) as client:
+                client.ping()
+                return
+            time.sleep(0.02)
+        raise RuntimeError("redis-server does not start")
 
     def kill(self) -> None:
         """End it as a crash would."""

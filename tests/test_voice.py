@@ -82,6 +82,12 @@ def test_threads_that_need_a_token_at_once_share_one(conference: Sandbox, voice:
     assert len(set(tokens(conference))) == 1
 
 
+def test_connections_are_as_many_as_requests_at_a_time(conference: Sandbox, voice: Voice) -> None:
+    conference.latency = 0.1
+    play(voice, conference, legs=12)
+    assert len({asked.connection for asked in conference.asked}) <= 4
+
+
 def test_the_connection_is_kept(conference: Sandbox, voice: Voice) -> None:
     for _ in range(3):
         play(voice, conference)
