@@ -170,6 +170,7 @@ class Call:
         self.story: list[str] = []
         self.answered = False
         self.over = threading.Event()
+        self.ended = threading.Event()  # over, and the app has been told
         self.key_pressed = threading.Event()
         self.streams = 0  # how often audio was started by the Voice API
         self.playing: str | None = None  # what the Voice API plays
@@ -212,6 +213,7 @@ class Call:
         self.over.set()
         self.tell("hangs up")
         self.event(status, duration=str(int(time.time() - self._began)), price="0.00")
+        self.ended.set()
 
     def pick_up(self) -> None:
         """The leg is answered, and the NCCO runs."""
@@ -343,6 +345,7 @@ class Sandbox:
             "VONAGE_SIGNATURE_SECRET": self.account.signature_secret,
             "VONAGE_API_HOST": f"localhost:{self.api_port}",
             "REQUESTS_CA_BUNDLE": str(self._tls.authority),
+            "NO_PROXY": f"localhost,{os.environ.get('NO_PROXY', '')}",
             "CALLS_URL": f"sqlite:///{self.folder}/calls.sqlite3",
             "PUBLIC_URL": "",
             "HOST": "localhost",
@@ -421,6 +424,7 @@ class Sandbox:
             said = {"reason": str(error), "conversation_uuid": conversation, "timestamp": _now()}
             self.send("POST", "/webhooks/event", said)
             call.event("completed", duration="0")
+            call.ended.set()
             return call
         if pick_up:
             call.pick_up()
@@ -448,14 +452,16 @@ class Sandbox:
         response = None
         for _ in range(TRIES):
             try:
-                response = requests.request(
-                    method,
-                    self.app_url + path,
-                    params=parameters if method == "GET" else None,
-                    data=body or None,
-                    headers=tunnel,
-                    timeout=WEBHOOK_TIMEOUT,
-                )
+                with requests.Session() as session:
+                    session.trust_env = False  # whatever proxy there is, the app is here
+                    response = session.request(
+                        method,
+                        self.app_url + path,
+                        params=parameters if method == "GET" else None,
+                        data=body or None,
+                        headers=tunnel,
+                        timeout=WEBHOOK_TIMEOUT,
+                    )
             except requests.RequestException:
                 continue
             if response.status_code not in TRY_AGAIN:
@@ -782,22 +788,27 @@ def main() -> int:
         settings["VOICE_CONFERENCE_QUORUM"] = str(options.quorum)
     began = time.monotonic()
 
+    def say(line: str) -> None:
+        print(f"{line}\n", end="", flush=True)  # whole, whichever caller's thread it comes from
+
     def on_line(call: Call, line: str) -> None:
         short = re.sub(r"https://[^/]*ngrok.example", "…", line)
-        print(f"{time.monotonic() - began:6.1f} s  {call.name}  {short}", flush=True)
+        say(f"{time.monotonic() - began:6.1f} s  {call.name}  {short}")
 
     try:
         with Sandbox(settings, port=options.port, on_line=on_line) as sandbox:
             began = time.monotonic()
-            print(f"app.py answers at {sandbox.app_url}, and to Vonage at {sandbox.public_url}")
-            calls = [sandbox.dial() for _ in range(options.callers)]
-            print(f"Open {sandbox.app_url}/stream, and see what they hear. Ctrl-C hangs up.")
+            say(f"app.py answers at {sandbox.app_url}, and to Vonage at {sandbox.public_url}")
             try:
+                calls = [sandbox.dial() for _ in range(options.callers)]
+                say(f"Open {sandbox.app_url}/stream, and see what they hear. Ctrl-C hangs up.")
                 for call in calls:
-                    call.over.wait()
+                    call.ended.wait()
             except KeyboardInterrupt:
-                print()
+                say("")
                 sandbox.hang_up_all()
+    except KeyboardInterrupt:
+        return 130
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
