@@ -33,7 +33,8 @@ T = TypeVar("T")
 def create_app(config: Config | None = None) -> Flask:
     """The WSGI application; raises ConfigError if no config is given and a setting is wrong."""
     config = config or Config.from_env()
-    app = Flask(__name__)
+    # Flask would look for it in the working directory when run as python app.py.
+    app = Flask(__name__, instance_path=str(settings.FOLDER / "instance"))
     app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
     log.set_up(app.logger)
     sqlite = f"sqlite:///{app.instance_path}/calls.sqlite3"
@@ -72,8 +73,9 @@ def create_app(config: Config | None = None) -> Flask:
         if "reason" in event:
             app.logger.warning("Vonage reports an error: %s", webhooks.whole(request))
             calls.note("error", webhooks.text(event["reason"]))
-        if webhooks.has_no_leg(event):
+        elif webhooks.has_no_leg(event):
             app.logger.info("event without a leg: %s", webhooks.whole(request))
+        if webhooks.has_no_leg(event):
             return "", 204
         uuid, status = webhooks.uuid(event.get("uuid")), webhooks.text(event.get("status"))
         if status in webhooks.ENDS:

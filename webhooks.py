@@ -58,7 +58,8 @@ def has_no_leg(event: Parameters) -> bool:
     """Whether the event is about no one leg: an error, machine detection, a recording."""
     if "uuid" in event:
         return False
-    return "call_uuid" in event or ("status" not in event and "conversation_uuid" in event)
+    tells_of_a_leg = "status" in event or "conversation_uuid" not in event
+    return "reason" in event or "call_uuid" in event or not tells_of_a_leg
 
 
 def address(request: Request) -> str:

@@ -21,9 +21,9 @@ import pytest
 import redis
 import requests
 
-from sandbox import Account, Sandbox, free_port
+from sandbox import FOLDER, Account, Sandbox, free_port
 
-SETTINGS = re.findall(r"^(?:# )?([A-Z_]+)=", Path(".env.example").read_text(), re.MULTILINE)
+SETTINGS = re.findall(r"^(?:# )?([A-Z_]+)=", (FOLDER / ".env.example").read_text(), re.MULTILINE)
 
 # An empty setting is unset, and wins over .env: whoever runs the tests may have one.
 os.environ.update(dict.fromkeys(SETTINGS, ""))
@@ -73,6 +73,16 @@ def sandbox(start: StartSandbox) -> Sandbox:
 def conference(start: StartSandbox) -> Sandbox:
     """The app with ANSWER_WITH=conversation."""
     return start(ANSWER_WITH="conversation")
+
+
+@pytest.fixture
+def an_app(tmp_path: Path) -> Path:
+    """A copy of the app, with room for a .env and an instance folder of its own."""
+    for file in FOLDER.glob("*.py"):
+        shutil.copy(file, tmp_path)
+    for folder in ("static", "templates"):
+        shutil.copytree(FOLDER / folder, tmp_path / folder)
+    return tmp_path
 
 
 def browse(sandbox: Sandbox, path: str, **parameters: str) -> requests.Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,14 +19,6 @@ from cryptography.hazmat.primitives.serialization import (
 from config import FOLDER, Config, ConfigError
 from sandbox import Account
 from tests.conftest import SETTINGS, StartSandbox, browse
-
-
-@pytest.fixture
-def an_app(tmp_path: Path) -> Path:
-    """A copy of the app's files, with room for a .env beside them."""
-    for file in FOLDER.glob("*.py"):
-        shutil.copy(file, tmp_path)
-    return tmp_path
 
 
 def show(folder: Path, setting: str, **environment: str) -> str:

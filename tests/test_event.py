@@ -75,6 +75,10 @@ def test_an_error_event_is_logged_as_a_warning_in_full(conference: Sandbox) -> N
     assert all(text in lines[0] for text in ("WARNING", *error.values()))
 
 
+def test_an_error_event_of_nothing_but_a_reason_gets_204(conference: Sandbox) -> None:
+    assert tell(conference, {"reason": "Out of tea"}) == 204
+
+
 def test_machine_detection_has_no_leg_and_gets_204(conference: Sandbox) -> None:
     assert tell(conference, {"call_uuid": str(uuid.uuid4()), "status": "machine"}) == 204
 

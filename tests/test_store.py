@@ -178,6 +178,14 @@ def one_try(sandbox: Sandbox, event: dict[str, str]) -> requests.Response:
     return requests.post(url, data=body, headers=headers, timeout=5)
 
 
+def test_calls_are_kept_in_the_instance_folder_by_default(account: Account, an_app: Path) -> None:
+    command = [sys.executable, str(an_app / "app.py")]
+    with Sandbox({"CALLS_URL": ""}, command=command, account=account) as sandbox:
+        sandbox.dial()
+        assert browse(sandbox, "/stream").ok
+    assert (an_app / "instance" / "calls.sqlite3").exists()
+
+
 def test_a_deleted_database_is_made_anew(on_disk: Sandbox) -> None:
     database = Path(on_disk.environment["CALLS_URL"].removeprefix("sqlite:///"))
     on_disk.dial()
