@@ -16,6 +16,7 @@ import ipaddress
 import json
 import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -504,8 +505,8 @@ class Sandbox:
             left = member.parameters["conversation_uuid"]
             member.parameters["conversation_uuid"] = conference.id
             stops = "hears the music stop, " if member is not call else ""
-            member.tell(f"{stops}is in the conference, with {len(conference.members) - 1} more")
             member.event(conversation_uuid_from=left, conversation_uuid_to=conference.id)
+            member.tell(f"{stops}is in the conference, with {len(conference.members) - 1} more")
 
     def leave(self, call: Call) -> None:
         """Take a call out of its conference; the last one out ends it."""
@@ -782,6 +783,7 @@ def main() -> int:
     parser.add_argument("--quorum", type=int, help="how many it takes to start the conference")
     parser.add_argument("--port", type=int, default=9000, help="where the app listens (9000)")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell's & turned it off
     conference = options.conversation or options.quorum
     settings = {"ANSWER_WITH": "conversation" if conference else "stream"}
     if options.quorum:

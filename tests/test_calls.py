@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import closing
@@ -10,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import redis
 
 from calls import DAY, Calls, Leg
+from calls_redis import RedisCalls
 from calls_sqlite import SqliteCalls
 
 
@@ -38,8 +41,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Open:
     """Open the store as another process would."""
     if request.param == "sqlite":
         return lambda: SqliteCalls(str(tmp_path / "calls.sqlite3"), clock)
-    from calls_redis import RedisCalls
-
     url = request.getfixturevalue("redis_url")
     application = uuid.uuid4().hex
     return lambda: RedisCalls(url, application, clock)
@@ -50,7 +51,7 @@ def calls(store: Open) -> Calls:
     return store()
 
 
-def a_leg(clock: Clock, conference: str | None = None) -> Leg:
+def a_leg(clock: Callable[[], float], conference: str | None = None) -> Leg:
     return Leg(
         uuid=str(uuid.uuid4()),
         conversation_uuid=f"CON-{uuid.uuid4()}",
@@ -128,8 +129,10 @@ def test_fields_are_changed_and_kept(calls: Calls, clock: Clock) -> None:
 
 
 def test_a_change_to_a_leg_that_is_not_on_the_line_does_nothing(calls: Calls, clock: Clock) -> None:
-    calls.change(a_leg(clock).uuid, answered=True)
+    leg = a_leg(clock)
+    calls.change(leg.uuid, answered=True)
     assert calls.live() == []
+    assert calls.join(leg, None) == leg
 
 
 def test_a_leg_without_an_end_is_off_the_line_after_24_hours(calls: Calls, clock: Clock) -> None:
@@ -195,3 +198,27 @@ def test_calls_of_the_past_are_forgotten_after_a_day(tmp_path: Path, clock: Cloc
         tables = ["legs", "ended"]
         kept = [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables]
     assert kept == [0, 30]
+
+
+def test_every_key_in_redis_expires_after_a_day(redis_url: str) -> None:
+    calls = RedisCalls(redis_url, application := uuid.uuid4().hex)
+    _, goes = (calls.join(a_leg(time.time, "Conference"), 2) for _ in range(2))
+    calls.end(goes.uuid)
+    calls.note("error", "reason")
+    with redis.Redis.from_url(redis_url) as client:
+        keys = list(client.scan_iter(f"*{application}*"))
+        lives = [client.ttl(key) for key in keys]
+    assert len(keys) == 5  # a leg, an ended one, the line, its numbering, the notes
+    assert all(DAY - 60 < life <= DAY for life in lives)
+
+
+def test_legs_that_have_expired_in_redis_are_cleared_away(redis_url: str) -> None:
+    calls = RedisCalls(redis_url, application := uuid.uuid4().hex)
+    legs = [calls.join(a_leg(time.time), None) for _ in range(3)]
+    with redis.Redis.from_url(redis_url) as client:
+        for leg in legs:
+            client.delete(f"calls:{application}:leg:{leg.uuid.replace('-', '')}")
+        assert calls.live() == []
+        for _ in range(2):
+            calls.end(a_leg(time.time).uuid)
+        assert client.zcard(f"calls:{application}:line") == 0
