@@ -117,7 +117,17 @@ def test_a_client_sdk_user_is_on_the_line_by_name(conference: Sandbox) -> None:
 
 @METHODS
 @pytest.mark.parametrize(
-    "wrong", [None, "", "63f61863", "63f61863-4a51-4f6b-86e1-46edebcf935g", "../" * 12, "%2e" * 12]
+    "wrong",
+    [
+        None,
+        "",
+        "63f61863",
+        "63f61863-4a51-4f6b-86e1-46edebcf935g",
+        "63f61863-4a51-4f6b-86e1-46edebcf9356/../..",
+        "63f618634a514f6b86e146edebcf9356?",
+        "63f61863-4a514f6b-86e1-46edebcf9356",
+        "../" * 12,
+    ],
 )
 def test_a_uuid_that_is_missing_or_malformed_gets_400_and_is_not_kept(
     conference: Sandbox, method: str, wrong: str | None
