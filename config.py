@@ -66,7 +66,7 @@ class Config:
         """
         dotenv = FOLDER / ".env"
         try:
-            # A byte order mark, which Notepad writes, is dropped by python-dotenv only since 1.2.
+            # Without -sig, old versions of python-dotenv keep the byte order mark that Notepad writes.
             lines = dotenv_values(dotenv, interpolate=False, encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError([f"{dotenv} cannot be read: {error}."]) from error
