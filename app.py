@@ -5,17 +5,20 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.serving import run_simple
 
 import config as settings
 import log
 import ncco
+import page
 import stream
 import webhooks
 from calls import Leg, open_calls
@@ -36,6 +39,9 @@ def create_app(config: Config | None = None) -> Flask:
     # Flask would look for it in the working directory when run as python app.py.
     app = Flask(__name__, instance_path=str(settings.FOLDER / "instance"))
     app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 3600  # seconds for which Vonage may keep the music
+    app.add_template_filter(page.visible)
+    app.add_template_filter(page.local)
     log.set_up(app.logger)
     sqlite = f"sqlite:///{app.instance_path}/calls.sqlite3"
     calls = open_calls(config.calls_url or sqlite, config.application_id or "")
@@ -50,9 +56,27 @@ def create_app(config: Config | None = None) -> Flask:
             guard.webhook(request)
         elif request.endpoint in OPERATOR:
             guard.operator(request)
+            g.inside = True
         # Flask lets HEAD do what GET does: here that would take a call or start music.
-        if request.method == "HEAD" and request.endpoint != "static":
+        if request.method == "HEAD" and request.endpoint not in ("static", "page"):
             raise MethodNotAllowed(["GET", "POST"])
+
+    @app.after_request
+    def keep_it_to_the_operator(response: Response) -> Response:
+        if not request.path.startswith(("/webhooks/", "/static/")):
+            response.headers.update(page.HEADERS)
+        return response
+
+    @lru_cache(maxsize=1)
+    def keep_address(address: str, hour: int) -> None:
+        """Remember a public address for the page; the cache lets it be written once an hour."""
+        if page.is_public(address):
+            calls.note("address", address)
+
+    def note_address() -> None:
+        with suppress(Trouble):  # the call goes on all the same
+            if config.public_url is None:
+                keep_address(webhooks.address(request), int(time.time() // 3600))
 
     @app.route("/webhooks/answer", methods=["GET", "POST"])
     def answer() -> Response:
@@ -64,6 +88,8 @@ def create_app(config: Config | None = None) -> Flask:
             # Better a caller who hears something, and a conference that starts early.
             app.logger.error("leg %s is lost to /stream: %s", leg.uuid, trouble)
             leg = replace(leg, starts=True if quorum else None)
+        else:
+            note_address()
         app.logger.info("leg %s from %s has joined", leg.uuid, log.number(leg.from_))
         return jsonify(_ncco(config, leg))
 
@@ -87,31 +113,61 @@ def create_app(config: Config | None = None) -> Flask:
             calls.change(uuid, conversation_uuid=webhooks.text(event["conversation_uuid_to"]))
         seconds = f" after {webhooks.text(event['duration'])} s" if "duration" in event else ""
         app.logger.info("leg %s: %s%s", uuid, status or "event without a status", seconds)
+        note_address()
         return "", 204
+
+    def look() -> page.View:
+        return page.view(calls, config, request.environ["SERVER_PORT"])
+
+    def tell(
+        said: dict[str, Any],
+        status: int = 200,
+        *,
+        view: page.View | None = None,
+        outcomes: Sequence[stream.Outcome] = (),
+    ) -> Response:
+        """Answer with JSON, or with the page and what just happened on top of it."""
+        if not _asks_for_html():
+            return make_response(jsonify(said), status)
+        if view is None and "inside" in g:  # nobody else is shown who is on the line
+            view = look()
+        html = render_template(
+            "page.html", view=view, said=said, outcomes=outcomes, now=time.time()
+        )
+        return make_response(html, status)
+
+    @app.get("/", endpoint="page")
+    def console() -> Response:
+        view = look()
+        return tell(view.json, view.trouble.status if view.trouble else 200, view=view)
 
     @app.route("/stream", methods=["GET", "POST"])
     def play() -> Response:
         loop = _option("loop", settings.loop, config.stream_loop)
         level = _option("level", settings.level, config.stream_level)
         outcomes = stream.play(calls, _set_up(voice, config), _uuid(), loop, level)
-        return _told("The music plays", outcomes)
+        return tell(_told("The music plays", outcomes), outcomes=outcomes)
 
     @app.route("/stream/stop", methods=["GET", "POST"])
     def stop() -> Response:
         outcomes = stream.stop(calls, _set_up(voice, config), _uuid())
-        return _told("The music is stopped", outcomes)
+        return tell(_told("The music is stopped", outcomes), outcomes=outcomes)
 
     @app.errorhandler(Trouble)
     def tell_trouble(trouble: Trouble) -> Response:
         reason = trouble.reason if isinstance(trouble, Unsigned) else trouble
         app.logger.warning("%s answered %s: %s", request.path, trouble.status, reason)
-        headers = {} if trouble.retry_after is None else {"Retry-After": str(trouble.retry_after)}
-        return _error(trouble.sentence, trouble.status, headers)
+        response = tell({"error": trouble.sentence}, trouble.status)
+        if trouble.retry_after is not None:
+            response.headers["Retry-After"] = str(trouble.retry_after)
+        return response
 
     @app.errorhandler(HTTPException)
     def tell_http_error(error: HTTPException) -> Response:
-        allow = error.get_response().headers.get("Allow")
-        return _error(error.description or "", error.code or 500, {"Allow": allow} if allow else {})
+        response = tell({"error": error.description or ""}, error.code or 500)
+        if allow := error.get_response().headers.get("Allow"):
+            response.headers["Allow"] = allow
+        return response
 
     return app
 
@@ -168,14 +224,15 @@ def _set_up(voice: Voice | None, config: Config) -> Voice:
     return voice
 
 
-def _error(sentence: str, status: int, headers: dict[str, str]) -> Response:
-    response = jsonify(error=sentence)
-    response.status_code = status
-    response.headers.update(headers)
-    return response
+def _asks_for_html() -> bool:
+    """Whether a browser asks; webhooks answer JSON to everybody."""
+    types = request.accept_mimetypes
+    return types["text/html"] > types["application/json"] and not request.path.startswith(
+        "/webhooks/"
+    )
 
 
-def _told(done: str, outcomes: list[stream.Outcome]) -> Response:
+def _told(done: str, outcomes: list[stream.Outcome]) -> dict[str, Any]:
     reached = sum(outcome.trouble is None for outcome in outcomes)
     legs = [
         {"uuid": outcome.leg.uuid, "error": outcome.trouble.sentence}
@@ -183,7 +240,7 @@ def _told(done: str, outcomes: list[stream.Outcome]) -> Response:
         else {"uuid": outcome.leg.uuid}
         for outcome in outcomes
     ]
-    return jsonify(message=f"{done} in {reached} of {len(outcomes)} legs.", legs=legs)
+    return {"message": f"{done} in {reached} of {len(outcomes)} legs.", "legs": legs}
 
 
 def main() -> int:
@@ -193,11 +250,14 @@ def main() -> int:
     except ConfigError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda *_: sys.exit(0))
+    host = "localhost" if config.host in ("0.0.0.0", "::") else config.host
     print(
-        f"Answer webhook  /webhooks/answer\nEvent webhook   /webhooks/event\n"
-        f"Page            http://{config.host}:{config.port}/",
-        *(f"Not set up: {names}: {what}" for names, what in config.not_set_up.items()),
+        "Answer webhook  /webhooks/answer",
+        "Event webhook   /webhooks/event",
+        f"Page            http://{f'[{host}]' if ':' in host else host}:{config.port}/",
+        *(f"Not set up      {names}: {what}" for names, what in config.not_set_up.items()),
         sep="\n",
         flush=True,
     )
