@@ -90,7 +90,7 @@ def create_app(config: Config | None = None) -> Flask:
             leg = replace(leg, starts=True if quorum else None)
         else:
             note_address()
-        app.logger.info("leg %s from %s has joined", leg.uuid, log.number(leg.from_))
+            app.logger.info("leg %s from %s has joined", leg.uuid, log.number(leg.from_))
         return jsonify(_ncco(config, leg))
 
     @app.route("/webhooks/event", methods=["GET", "POST"])

@@ -174,6 +174,13 @@ def test_a_connection_that_vonage_drops_is_made_again(conference: Sandbox) -> No
     call.hears("hears music")
 
 
+def test_a_vonage_that_always_hangs_up_is_asked_twice(conference: Sandbox) -> None:
+    conference.dial()
+    conference.weather = [Weather(hang_up="at once")]
+    browse(conference, "/stream")
+    assert len(conference.asked) == 2
+
+
 def test_an_answered_leg_that_vonage_does_not_know_is_over(conference: Sandbox) -> None:
     call = conference.dial()
     call.over.set()  # the completed event is lost
