@@ -15,6 +15,7 @@ import pytest
 
 from app import create_app
 from calls import open_calls
+from calls_sqlite import SqliteCalls
 from config import Config
 from sandbox import Asked, Sandbox, Weather
 from tests.conftest import StartSandbox, browse
@@ -29,6 +30,15 @@ def test_music_reaches_everyone_in_the_conference(conference: Sandbox) -> None:
         caller.hears("hears music")
     assert response["message"] == "The music plays in 3 of 3 legs."
     assert {leg["uuid"] for leg in response["legs"]} == {caller.uuid for caller in callers}
+
+
+def test_music_does_not_reach_another_conference(conference: Sandbox) -> None:
+    elsewhere = conference.dial()
+    store = SqliteCalls(f"{conference.folder}/calls.sqlite3")
+    store.change(elsewhere.uuid, conference="Another Conference")
+    caller = conference.dial()
+    browse(conference, "/stream").raise_for_status()
+    assert [asked.path for asked in conference.asked] == [f"/v1/calls/{caller.uuid}/stream"]
 
 
 def test_stop_reaches_everyone_in_the_conference(conference: Sandbox) -> None:

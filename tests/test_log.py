@@ -27,6 +27,7 @@ def test_a_call_can_be_followed_one_line_an_event(conference: Sandbox) -> None:
     assert said[2] == " from …0456 has joined"
     assert set(said[3:-1]) == {": answered", ": transfer"}
     assert said[-1].startswith(": completed after ")
+    assert "HTTP/1." not in conference.log.read_text()  # no line of an access log beside them
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -174,6 +174,15 @@ def test_a_connection_that_vonage_drops_is_made_again(conference: Sandbox) -> No
     call.hears("hears music")
 
 
+def test_a_caller_is_answered_while_stream_waits_for_vonage(conference: Sandbox) -> None:
+    conference.dial()
+    conference.weather = [Weather(delay=3), Weather()]
+    with ThreadPoolExecutor(1) as operator:
+        waiting = operator.submit(browse, conference, "/stream")
+        assert conference.dial().ncco
+        assert not waiting.done()
+
+
 def test_a_vonage_that_always_hangs_up_is_asked_twice(conference: Sandbox) -> None:
     conference.dial()
     conference.weather = [Weather(hang_up="at once")]
