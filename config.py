@@ -90,10 +90,10 @@ class Config:
         missing = {}
         if self.missing_credentials:
             names = " and ".join(self.missing_credentials)
-            missing[names] = "/stream cannot play music into a call without."
+            missing[names] = "needed by /stream, which plays music into a call."
         if self.signature_secret is None:
             missing["VONAGE_SIGNATURE_SECRET"] = (
-                "webhooks are not checked: whoever finds their address can pretend to be Vonage."
+                "without it, whoever finds the webhooks' address can pretend to be Vonage."
             )
         return missing
 

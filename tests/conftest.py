@@ -7,11 +7,12 @@ import re
 import select
 import shutil
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -217,9 +218,14 @@ def connected(proxied: tuple[Sandbox, set[str]]) -> set[str]:
 
 
 def clear(sandbox: Sandbox) -> None:
-    """Hang up all calls, and forget what was asked and told."""
+    """Take everybody off the line, and forget what was asked and told."""
     sandbox.weather, sandbox.limited, sandbox.latency = [], False, 0.0
     sandbox.hang_up_all()
+    store = sandbox.folder / "calls.sqlite3"
+    if store.exists():
+        with closing(sqlite3.connect(store)) as db, db:
+            db.execute("DELETE FROM legs")
+            db.execute("DELETE FROM notes WHERE name = 'error'")
     sandbox.calls.clear()
     sandbox.asked.clear()
     sandbox.web.clear()

@@ -274,8 +274,8 @@ def test_the_start_says_what_to_give_to_vonage_and_what_is_missing(start: StartS
     assert "/webhooks/answer" in said
     assert "/webhooks/event" in said
     assert f"http://localhost:{sandbox.port}/" in said
-    assert "VONAGE_APPLICATION_ID: /stream cannot play" in said
-    assert "VONAGE_SIGNATURE_SECRET: webhooks are not checked" in said
+    assert "VONAGE_APPLICATION_ID: needed by /stream" in said
+    assert "VONAGE_SIGNATURE_SECRET: without it" in said
 
 
 def test_when_all_is_set_up_nothing_is_missing(start: StartSandbox) -> None:
