@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from flask import Flask, Response, g, jsonify, make_response, render_template, request
+from flask import Flask, Request, Response, g, jsonify, make_response, render_template, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.serving import run_simple
 
@@ -52,13 +52,14 @@ def create_app(config: Config | None = None) -> Flask:
 
     @app.before_request
     def check_the_door() -> None:
-        if request.endpoint in WEBHOOKS:
-            guard.webhook(request)
-        elif request.endpoint in OPERATOR:
-            guard.operator(request)
+        asked = _request()
+        if asked.endpoint in WEBHOOKS:
+            guard.webhook(asked)
+        elif asked.endpoint in OPERATOR:
+            guard.operator(asked)
             g.inside = True
         # Flask lets HEAD do what GET does: here that would take a call or start music.
-        if request.method == "HEAD" and request.endpoint not in ("static", "page"):
+        if asked.method == "HEAD" and asked.endpoint not in ("static", "page"):
             raise MethodNotAllowed(["GET", "POST"])
 
     @app.after_request
@@ -73,14 +74,16 @@ def create_app(config: Config | None = None) -> Flask:
         if page.is_public(address):
             calls.note("address", address)
 
-    def note_address() -> None:
+    def note_address(address: str) -> None:
         with suppress(Trouble):  # the call goes on all the same
             if config.public_url is None:
-                keep_address(webhooks.address(request), int(time.time() // 3600))
+                keep_address(address, int(time.time() // 3600))
 
     @app.route("/webhooks/answer", methods=["GET", "POST"])
     def answer() -> Response:
-        leg = _leg(config, webhooks.parameters(request))
+        asked = _request()
+        address = webhooks.address(asked)
+        leg = _leg(config, webhooks.parameters(asked), config.public_url or address)
         quorum = config.conference_quorum if leg.conference else None
         try:
             leg = calls.join(leg, quorum)
@@ -89,7 +92,7 @@ def create_app(config: Config | None = None) -> Flask:
             app.logger.error("leg %s is lost to /stream: %s", leg.uuid, trouble)
             leg = replace(leg, starts=True if quorum else None)
         else:
-            note_address()
+            note_address(address)
             app.logger.info("leg %s from %s has joined", leg.uuid, log.number(leg.from_))
         return jsonify(_ncco(config, leg))
 
@@ -113,7 +116,7 @@ def create_app(config: Config | None = None) -> Flask:
             calls.change(uuid, conversation_uuid=webhooks.text(event["conversation_uuid_to"]))
         seconds = f" after {webhooks.text(event['duration'])} s" if "duration" in event else ""
         app.logger.info("leg %s: %s%s", uuid, status or "event without a status", seconds)
-        note_address()
+        note_address(webhooks.address(request))
         return "", 204
 
     def look() -> page.View:
@@ -172,10 +175,15 @@ def create_app(config: Config | None = None) -> Flask:
     return app
 
 
-def _leg(config: Config, asked: webhooks.Parameters) -> Leg:
+def _request() -> Request:
+    """The request itself: Flask's stand-in for it looks it up again at each use."""
+    asked: Request = request._get_current_object()  # type: ignore[attr-defined]
+    return asked
+
+
+def _leg(config: Config, asked: webhooks.Parameters, public_url: str) -> Leg:
     """The leg that an answer webhook is about; raises Trouble (400) if it names none."""
     region_url = webhooks.text(asked.get("region_url"))
-    public_url = config.public_url or webhooks.address(request)
     return Leg(
         uuid=webhooks.uuid(asked.get("uuid")),
         conversation_uuid=webhooks.text(asked.get("conversation_uuid")),

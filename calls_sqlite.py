@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +20,10 @@ COLUMNS = ", ".join(f'"{name}"' for name in FIELDS)
 FLAGS = ["answered", "starts", "waiting"]
 
 # `legs` stays as small as the line is, and `ended` keeps only what must not come back, so that
-# the calls of the past cost nothing. Rows are numbered in the order they came in.
+# the calls of the past cost nothing. Rows are numbered in the order they came in. A small page
+# makes less to write of a small change.
 SCHEMA = f"""
+    PRAGMA page_size = 1024;
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = NORMAL;
     CREATE TABLE IF NOT EXISTS legs (key TEXT PRIMARY KEY, {COLUMNS});
@@ -28,9 +31,11 @@ SCHEMA = f"""
     CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text, at);
 """
 FIND = f"SELECT {COLUMNS} FROM legs WHERE key = ?"
-HAS_ENDED = "SELECT 1 FROM ended WHERE key = ?"
-COUNT = "SELECT count(*) FROM legs WHERE conference = ? AND joined > ?"
-INSERT = f"INSERT INTO legs VALUES (?{', ?' * len(FIELDS)})"
+OTHERS = "SELECT count(*) FROM legs WHERE conference = ? AND joined > ? AND key <> ?"
+JOIN = (
+    f"INSERT OR IGNORE INTO legs SELECT ?{', ?' * len(FIELDS)} "
+    "WHERE NOT EXISTS (SELECT 1 FROM ended WHERE key = ?)"
+)
 NOBODY_WAITS = "UPDATE legs SET waiting = 0 WHERE conference = ? AND waiting"
 DELETE = "DELETE FROM legs WHERE key = ?"
 END = "INSERT OR IGNORE INTO ended VALUES (?, ?)"
@@ -50,23 +55,23 @@ class SqliteCalls:
     """The promises of `calls.Calls`, kept in one file; `clock` gives seconds since 1970."""
 
     def __init__(self, path: str, clock: Callable[[], float] = time.time) -> None:
-        self._path = Path(path)
+        self._path, self._name = Path(path), path
         self._clock = clock
         self._idle: list[tuple[sqlite3.Connection, tuple[int, int] | None]] = []
 
     def join(self, leg: Leg, quorum: int | None) -> Leg:
+        row_key = key(leg.uuid)
         with self._transaction() as db:
-            if row := db.execute(FIND, [key(leg.uuid)]).fetchone():
-                return _leg(row)
             if quorum:
-                on_the_line = db.execute(COUNT, [leg.conference, self._clock() - DAY]).fetchone()[0]
-                starts = on_the_line + 1 >= quorum
+                others = db.execute(OTHERS, [leg.conference, self._clock() - DAY, row_key])
+                starts = others.fetchone()[0] + 1 >= quorum
                 leg = replace(leg, starts=starts, waiting=not starts)
-            if not db.execute(HAS_ENDED, [key(leg.uuid)]).fetchone():
-                db.execute(INSERT, [key(leg.uuid), *vars(leg).values()])
+            if db.execute(JOIN, [row_key, *vars(leg).values(), row_key]).rowcount:
                 if leg.starts:
                     db.execute(NOBODY_WAITS, [leg.conference])
-            return leg
+                return leg
+            row = db.execute(FIND, [row_key]).fetchone()
+            return _leg(row) if row else leg
 
     def change(self, uuid: str, **fields: str | float | bool | None) -> None:
         names = ", ".join(f"{name} = ?" for name in fields)
@@ -150,7 +155,7 @@ class SqliteCalls:
 
     def _file(self) -> tuple[int, int] | None:
         with suppress(FileNotFoundError):
-            stat = self._path.stat()
+            stat = os.stat(self._name)  # noqa: PTH116 - four times as fast as Path.stat
             return stat.st_dev, stat.st_ino
         return None
 

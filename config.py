@@ -66,7 +66,7 @@ class Config:
         """
         dotenv = FOLDER / ".env"
         try:
-            # Without -sig, old versions of python-dotenv keep the byte order mark that Notepad writes.
+            # Without -sig, old versions of python-dotenv keep the mark that Notepad begins with.
             lines = dotenv_values(dotenv, interpolate=False, encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError([f"{dotenv} cannot be read: {error}."]) from error

@@ -1,11 +1,13 @@
 """What a caller hears on answering: NCCOs, built with the SDK's own models.
 
 An NCCO is a JSON array of actions, run in order; when the last is done the call ends.
-Each function gives one, ready to be sent as JSON. [Vonage, NCCO reference]
+Each function gives one, ready to be sent as JSON, and keeps it for the next caller, so it is
+not to be changed. [Vonage, NCCO reference]
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from vonage_voice.models import Conversation, Input, NccoAction, Stream, Talk
@@ -13,6 +15,7 @@ from vonage_voice.models import Conversation, Input, NccoAction, Stream, Talk
 Ncco = list[dict[str, Any]]
 
 
+@lru_cache(maxsize=64)
 def stream(
     audio_url: str,
     *,
@@ -28,11 +31,13 @@ def stream(
     return _json(music, Input(type=["dtmf"])) if barge_in else _json(music)
 
 
+@lru_cache(maxsize=64)
 def conversation(name: str, text: str) -> Ncco:
     """Say `text`, unless it is blank, then join the conference called `name`."""
     return _json(*_talk(text), Conversation(name=name))
 
 
+@lru_cache(maxsize=64)
 def conversation_with_quorum(name: str, text: str, *, audio_url: str, starts: bool) -> Ncco:
     """Join the conference: to start it for everybody, or to wait for that and hear the audio.
 
