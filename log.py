@@ -31,7 +31,7 @@ def set_up(logger: logging.Logger) -> None:
 def number(text: str) -> str:
     """Somebody's number or name for the log: the last four digits, or the words."""
     digits = re.sub(r"\D", "", text)
-    return f"…{digits[-4:]}" if len(digits) > 4 else text[:40]
+    return f"…{digits[-4:]}" if len(digits) > 4 else text[:40] or "no number"
 
 
 def _clean(record: logging.LogRecord) -> bool:

@@ -6,6 +6,7 @@ import math
 import re
 import threading
 import time
+from _thread import start_new_thread
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
@@ -122,11 +123,12 @@ class Voice:
                 done.put((index, error))
 
         self._auth.create_jwt_auth_string()  # now, or it would make the first request late
-        # Threads of their own, since no time-out of the SDK ends an answer that trickles in.
+        # Threads of their own, since no time-out of the SDK ends an answer that trickles in; plain
+        # ones, since threading's would hold the caller up until they run.
         begun = 0
         for index, leg in enumerate(legs):
             if self._pace.wait(until):
-                threading.Thread(target=ask, args=(index, leg), daemon=True).start()
+                start_new_thread(ask, (index, leg))
                 begun += 1
         late = Trouble(f"Vonage has not answered within {DEADLINE:.0f} s.", status=504)
         outcomes: list[Trouble | None] = [late] * len(legs)
@@ -229,7 +231,8 @@ class _Pace:
             if turn > until:
                 return False
             self._next = turn + SPACING
-        time.sleep(max(0, turn - time.monotonic()))
+        if (early := turn - time.monotonic()) > 0:
+            time.sleep(early)
         return True
 
 
