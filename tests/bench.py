@@ -517,6 +517,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=60, help="of load, more than 10 (60)")
     options = parser.parse_args()
     os.environ.update(dict.fromkeys(SETTINGS, ""))  # whoever runs this may have a .env
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # end what was started, as on Ctrl-C
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores")
     good = table() if options.what == "table" else load(options.server, options.seconds)
     return 0 if good else 1
