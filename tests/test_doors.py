@@ -81,6 +81,10 @@ ATTACKS: dict[str, tuple[Forge, str]] = {
         "not a Bearer token",
     ),
     "a malformed token": (lambda account, body: "Bearer abc.def", "malformed"),
+    "a token without claims": (
+        lambda account, body: "Bearer W10.W10.W10",  # which says []
+        "malformed",
+    ),
     "another secret": (another_secret, "not made with VONAGE_SIGNATURE_SECRET"),
     "alg none": (unsigned, "not signed with HS256"),
     "HS512": (other_algorithm, "not signed with HS256"),
