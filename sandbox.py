@@ -173,7 +173,6 @@ class Call:
         self.over = threading.Event()
         self.ended = threading.Event()  # over, and the app has been told
         self.key_pressed = threading.Event()
-        self.streams = 0  # how often audio was started by the Voice API
         self.playing: str | None = None  # what the Voice API plays
         self._began = time.time()
 
@@ -224,7 +223,6 @@ class Call:
 
     def start_stream(self, url: str, loop: int, level: float) -> None:
         """Play audio into the leg as the Voice API does, in place of what it played before."""
-        self.streams += 1
         self.playing = url
         self._listen("music", url, loop, level)
 
