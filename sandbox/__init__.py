@@ -1,0 +1,185 @@
+"""A stand-in for Vonage on loopback: dial the server, and hear what it plays, without an account.
+
+It meets the app over HTTP only. A fact about Vonage is followed by Vonage's document, in
+brackets; tests/test_sandbox.py has them in a table, and a list of what no document says.
+"""
+
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from werkzeug.serving import make_server, make_ssl_devcert
+
+from sandbox.account import Account
+from sandbox.audio import sound
+from sandbox.call import Call
+from sandbox.ncco import SYNTAX_ERROR, read_ncco
+from sandbox.voice_api import REGIONS, Asked, LateHandshake, SilentHandler, create_voice_api
+from sandbox.webhooks import Tunnel
+
+__all__ = ["FOLDER", "REGIONS", "Account", "Asked", "Call", "Sandbox", "free_port", "sound"]
+
+FOLDER = Path(__file__).resolve().parent.parent
+
+
+class Sandbox(Tunnel):
+    """Vonage, with one application whose webhooks lead to one running app.
+
+    A context manager: it starts the app with `settings` beside those that it needs itself, and
+    ends both. `on_line` is called with each line of a call's story. `asked` are the requests to
+    the Voice API, `log` is what the app prints, and `folder` is gone in the end.
+    """
+
+    def __init__(
+        self,
+        settings: dict[str, str] | None = None,
+        *,
+        port: int | None = None,
+        command: list[str] | None = None,
+        account: Account | None = None,
+        on_line: Callable[[Call, str], None] = lambda call, line: None,
+    ) -> None:
+        own = {"HOST": "localhost", "PORT": str(port or free_port()), **(settings or {})}
+        super().__init__(account or Account(), own["HOST"], int(own["PORT"]))
+        self._command = command or [sys.executable, str(FOLDER / "app.py")]
+        self._on_line, self._news, self._numbers = on_line, threading.Condition(), count(1)
+        self.calls: dict[str, Call] = {}
+        self.asked: list[Asked] = []
+        self.app: subprocess.Popen[bytes] | None = None
+        self._temporary = tempfile.TemporaryDirectory(prefix="sandbox-")
+        self.folder = Path(self._temporary.name)
+        self.log, private_key = self.folder / "app.log", self.folder / "private.key"
+        private_key.write_text(self.account.private_key)
+        certificate = self.certificate()
+        context = LateHandshake(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        self.voice_api = create_voice_api(self.account, self.calls, self.asked)
+        options: dict[str, Any] = {"request_handler": SilentHandler, "ssl_context": context}
+        self._server = make_server("127.0.0.1", 0, self.voice_api, threaded=True, **options)
+        self.api_port = self._server.server_port
+        no_proxy = f"localhost,{os.environ.get('NO_PROXY', '')}"
+        self.environment = {  # of the app; what is empty is unset, whatever `.env` says
+            **os.environ,
+            **{"NO_PROXY": no_proxy, "no_proxy": no_proxy, "REQUESTS_CA_BUNDLE": certificate[0]},
+            "VONAGE_APPLICATION_ID": self.account.application_id,
+            "VONAGE_PRIVATE_KEY": str(private_key),
+            "VONAGE_SIGNATURE_SECRET": self.account.signature_secret,
+            "VONAGE_API_HOST": f"localhost:{self.api_port}",
+            "CALLS_URL": f"sqlite:///{self.folder}/calls.sqlite3",
+            **dict.fromkeys(("ANSWER_WITH", "VOICE_CONFERENCE_QUORUM", "PUBLIC_URL"), ""),
+            **own,
+        }
+
+    def certificate(self) -> tuple[str, str]:
+        """The files with the certificate of the Voice API, which the app trusts, and its key."""
+        return make_ssl_devcert(str(self.folder / "voice-api"), host="localhost")
+
+    def __enter__(self) -> "Sandbox":
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        try:
+            self.start_app()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop_app()
+        self._server.shutdown()
+        self._server.server_close()
+        self._temporary.cleanup()
+
+    def start_app(self) -> None:
+        """Start the app and wait until it listens; RuntimeError with its output if it does not."""
+        with self.log.open("ab") as log:
+            options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            options["start_new_session"] = True  # Ctrl-C is for us, who hang up first
+            self.app = subprocess.Popen(self._command, env=self.environment, cwd=FOLDER, **options)
+        until = time.monotonic() + 30
+        while time.monotonic() < until and self.app.poll() is None:
+            if is_taken(self.port, self.host):
+                return
+            time.sleep(0.01)
+        raise RuntimeError(f"The app did not start: {self.log.read_text()}")
+
+    def stop_app(self) -> int:
+        """End the app, by SIGTERM and after 10 s by SIGKILL; gives its exit status."""
+        if self.app is None:
+            return 0
+        self.app.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.app.wait(10)
+        with suppress(ProcessLookupError):  # also what it has started itself
+            os.killpg(self.app.pid, signal.SIGKILL)
+        return self.app.wait()
+
+    def dial(
+        self,
+        parameters: dict[str, Any] | None = None,
+        *,
+        method: str = "POST",
+        region: str = "api.nexmo.com",
+        pick_up: bool = True,
+        answered_first: bool = False,
+    ) -> Call:
+        """Call the number: gives the call when its NCCO has come, and runs unless it is refused.
+
+        `parameters` replace the answer webhook's own; one that is None is left out. Without
+        `pick_up` the leg is answered by call.pick_up(); with `answered_first`, before the app is
+        asked, as a support article has it.
+        """
+        number = next(self._numbers)
+        asked: dict[str, Any] = {"to": "442079460000", "from": f"4477009{number:05d}"}
+        asked |= {"uuid": str(uuid.uuid4()), "conversation_uuid": f"CON-{uuid.uuid4()}"}
+        asked |= {"endpoint_type": "phone", "region_url": f"https://{region}", **(parameters or {})}
+        if asked.get("from_user"):  # never both [Webhook reference]
+            asked["from"] = None
+        asked = {name: value for name, value in asked.items() if value is not None}
+        call = Call(self, self.calls, self._news, self._on_line, f"caller {number}", region, asked)
+        self.calls[call.uuid] = call
+        call.tell("dials")
+        call.event("started")
+        call.event("ringing")
+        if answered_first:
+            call.answer()
+        try:
+            call.ncco = read_ncco(self.send(method, "/webhooks/answer", asked))
+        except ValueError as error:
+            reason = SYNTAX_ERROR if str(error).startswith(SYNTAX_ERROR) else str(error)
+            call.event(names=("conversation_uuid",), reason=reason)
+            call.end(f"is cut off: {error}")
+            return call
+        if pick_up:
+            call.pick_up()
+        return call
+
+    def hang_up_all(self) -> None:
+        """End every call that still lasts."""
+        for call in list(self.calls.values()):
+            call.hang_up()
+
+
+def is_taken(port: int, host: str = "localhost") -> bool:
+    """Whether something listens on this port of this machine."""
+    with suppress(OSError):
+        socket.create_connection((host, port)).close()
+        return True
+    return False
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

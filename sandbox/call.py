@@ -1,0 +1,232 @@
+"""A caller's leg: what is heard in it, and the events about it.
+
+Not acted on: the NCCO in an answer to an `input` event, `endOnExit`, and actions known by name.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+import requests
+
+from sandbox.audio import sound
+from sandbox.webhooks import Tunnel
+
+NAMES = ("from", "from_user", "to", "uuid", "conversation_uuid")  # what most events say of a leg
+
+
+@dataclass(eq=False)
+class Call:
+    """A leg, from dialling to hanging up, among all `calls` of an application.
+
+    What happens becomes a line of its story, and `on_line` is called with it; `news` is the lock
+    for all of that.
+    """
+
+    tunnel: Tunnel
+    calls: dict[str, "Call"]
+    news: threading.Condition
+    on_line: Callable[["Call", str], None]
+    name: str
+    region: str
+    parameters: dict[str, Any]  # of the answer webhook
+    ncco: list[dict[str, Any]] = field(default_factory=list)
+    story: list[str] = field(default_factory=list)
+    playing: str | None = None  # the URL that the Voice API was told to play
+    answered: float | None = None  # since when
+    over: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)  # over, and the app knows
+    _until: float = 0
+    _last_status: str = "completed"
+    _conference: str | None = None
+    _waiting: bool = False  # for the conference to start
+    _digits: str = ""
+    _key_pressed: threading.Event = field(default_factory=threading.Event)
+    _stopped: threading.Event = field(default_factory=threading.Event)  # what is heard now
+
+    def __post_init__(self) -> None:
+        self.uuid = str(self.parameters.get("uuid"))
+
+    def tell(self, line: str) -> None:
+        """Add a line to the story."""
+        with self.news:
+            self.story.append(line)
+            self.news.notify_all()
+            self.on_line(self, line)
+
+    def hears(self, text: str, timeout: float = 10) -> str:
+        """Wait for a line of the story with this text in it, and give it; fail without one."""
+        with self.news:
+            self.news.wait_for(lambda: any(text in line for line in self.story), timeout)
+            for line in self.story:
+                if text in line:
+                    return line
+        raise AssertionError(f"{self.name} never hears {text!r}, but: {self.story}")
+
+    def press(self, digit: str = "1") -> None:
+        """Press a key."""
+        self._digits += digit
+        self._key_pressed.set()
+
+    def answer(self) -> None:
+        """The leg is answered, before the app is asked for its NCCO or after it."""
+        self.answered = time.time()
+        self.event("answered")
+
+    def pick_up(self) -> None:
+        """The leg is answered, and its NCCO runs."""
+        if not self.answered:
+            self.answer()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def hang_up(self, status: str = "completed") -> None:
+        """End the call, as the caller; it is over for Vonage before the events are sent."""
+        self.end("hangs up", status, by="user")
+
+    def end(self, line: str, status: str = "completed", by: str = "platform") -> None:
+        """The leg is over: `completed` follows every end but `rejected`. [support article]"""
+        with self.news:
+            if self.over.is_set():
+                return
+            self._last_status, self._until = status, time.time()
+            for event in (self.over, self._key_pressed, self._stopped):
+                event.set()
+            self.tell(line)
+        if status != "completed":
+            self.event(status)
+        if status != "rejected":
+            self.event("completed", disconnected_by=by)
+        self.ended.set()
+
+    def event(
+        self, status: str | None = None, names: Iterable[str] = NAMES, **more: Any
+    ) -> requests.Response | None:
+        """Send an event with these parameters, the fields of its status, and with `more`."""
+        fields = {**self._fields(status, names), "timestamp": _text(time.time()), **more}
+        return self.tunnel.send("POST", "/webhooks/event", fields)
+
+    def describe(self) -> dict[str, Any]:
+        """The leg as the Voice API describes it. [Voice API]"""
+        live = "answered" if self.answered else "ringing"
+        fields = self._fields(self._last_status if self.over.is_set() else live)
+        to, user = fields.pop("to", None), fields.pop("from_user", None)
+        caller = {"type": "phone", "number": fields.pop("from", None)}
+        caller = {"type": "app", "user": user} if user else caller
+        return {**fields, "from": caller, "to": {"type": "phone", "number": to}}
+
+    def start_stream(self, url: str, loop: int, level: float) -> None:
+        """Play audio in place of what is heard, as the Voice API. [vonage-java-sdk issue 243]"""
+        self.playing = url
+        music = self._replace(), "music", url, loop, level
+        threading.Thread(target=self._listen, args=music, daemon=True).start()
+
+    def stop_stream(self) -> None:
+        """Stop what the Voice API plays."""
+        with self.news:
+            self._replace()
+            self.playing = None
+            self.tell("hears the music stop")
+
+    def _run(self) -> None:
+        for action in self.ncco:
+            given = {name: value for name, value in action.items() if value is not None}
+            if given.get("bargeIn"):
+                self._digits = ""
+                self._key_pressed.clear()
+            if self.over.is_set():
+                return
+            if given["action"] == "talk":
+                self.tell(f'hears "{given["text"]}"')
+            elif given["action"] == "stream":
+                music = given["streamUrl"][0], given.get("loop", 1), given.get("level", 0)
+                lasts = self._listen(self._replace(), "music", *music)
+                (self._key_pressed if given.get("bargeIn") else self.over).wait(lasts)
+                if lasts and not self.over.is_set():
+                    self.tell("hears the music end")
+            elif given["action"] == "input" and "dtmf" in given["type"]:  # it waits for no more
+                self.event(dtmf={"digits": self._digits, "timed_out": not self._digits})
+            elif given["action"] == "conversation":
+                self._enter(given)
+                self.over.wait()
+        self.end("hears the end of the NCCO")
+
+    def _enter(self, action: dict[str, Any]) -> None:
+        """Enter a conference, or wait until somebody starts it. [NCCO reference]"""
+        with self.news:
+            self._conference, self._waiting = action["name"], True
+            legs = [leg for leg in list(self.calls.values()) if not leg.over.is_set()]
+            legs = [leg for leg in legs if leg._conference == self._conference]
+            started = any(not leg._waiting for leg in legs) or action.get("startOnEnter", True)
+            joining = [leg for leg in legs if leg._waiting] if started else []
+            for leg in joining:
+                leg._waiting = False
+            if not started:
+                self.tell("waits for the conference to start")
+        for leg in joining:
+            leg._join(len(legs) - 1)
+        if not started and "musicOnHoldUrl" in action:
+            self._listen(self._replace(), "hold music", action["musicOnHoldUrl"][0], 0, 0)
+
+    def _join(self, others: int) -> None:
+        """Be moved to the conference, now that it has started; that ends the hold music."""
+        left = self.parameters.get("conversation_uuid")
+        to = f"CON-{uuid5(NAMESPACE_URL, str(self._conference))}"
+        moved = {"conversation_uuid_from": left, "conversation_uuid_to": to, "type": "transfer"}
+        self.parameters["conversation_uuid"] = to
+        self.event(names=("uuid",), **moved)
+        with self.news:
+            held = "hears hold music" in self.story[-1]
+            if held:
+                self._replace()
+            stops = "hears the music stop, " if held else ""
+            self.tell(f"{stops}is in the conference, with {others} more")
+
+    def _listen(
+        self, stopped: threading.Event, what: str, url: str, loop: int, level: float
+    ) -> float:
+        """Fetch audio and hear it, unless it is stopped meanwhile; gives for how many seconds."""
+        try:
+            kind, seconds = sound(self.tunnel.fetch(url))
+            if what == "hold music" and kind != "MP3":
+                raise ValueError(f"musicOnHoldUrl must be an MP3, not a {kind}")
+        except (OSError, ValueError) as error:
+            self.tell(f"hears nothing: {error}")
+            return 0
+        times = f"{loop} time{'s' * (loop > 1)}" if loop else "for ever"
+        at = f" at level {level:g}" if level else ""
+        with self.news:
+            if stopped.is_set() or (what == "hold music" and not self._waiting):
+                return 0
+            self.tell(f"hears {what}: {url}, {kind} of {seconds:.0f} s, {times}{at}")
+        return min(seconds * min(loop or 10**9, 10**9), threading.TIMEOUT_MAX)
+
+    def _replace(self) -> threading.Event:
+        """Stop what is heard; gives the event that stops what comes in its place."""
+        with self.news:
+            self._stopped.set()
+            self._stopped = threading.Event()
+            return self._stopped
+
+    def _fields(self, status: str | None, names: Iterable[str] = NAMES) -> dict[str, Any]:
+        """What an event says; null is not known yet. [Webhook reference; captured bodies]"""
+        fields = {name: self.parameters[name] for name in names if name in self.parameters}
+        began = _text(self.answered) if self.answered else None
+        seconds = int(self._until - self.answered) if self.answered else 0
+        if status:
+            fields |= {"status": status, "direction": "inbound"}
+        if status == "answered":
+            fields |= {"start_time": None, "rate": None, "network": None}
+        if status == "completed":
+            fields |= {"start_time": began, "end_time": _text(self._until), "network": "65512"}
+            fields |= {"duration": str(seconds), "rate": "0.00", "price": "0.00"}
+            fields |= {"disconnected_by": "platform", "sip_code": 200}
+        return fields
+
+
+def _text(moment: float) -> str:
+    at = datetime.fromtimestamp(moment, timezone.utc)  # which an event writes with a Z
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,117 @@
+"""The Voice API over TLS, as far as the app uses it. [Voice API; OpenAPI file of April 2021]
+
+The order of the refusals is ours: rate, token, path and method, content type, body, call.
+"""
+
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask, Response, abort, g, jsonify, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.serving import WSGIRequestHandler
+
+from sandbox.account import Account
+from sandbox.call import Call
+from sandbox.ncco import Refused, check_stream, read_json
+
+# Where calls are controlled. [Troubleshooting, Regions]
+REGIONS = [
+    "api.nexmo.com",
+    *(f"api-{region}.vonage.com" for region in ("us-3", "us-4", "eu-3", "eu-4", "ap-3", "ap-4")),
+    *(f"api-{region}.nexmo.com" for region in ("us-1", "us-2", "eu-1", "eu-2", "sg-1")),
+]
+RATE = 15  # requests a second; above it, 429 [Troubleshooting, Capacity]
+
+
+@dataclass
+class Asked:
+    """A request to the Voice API: when it came (time.monotonic()), what, and its status."""
+
+    at: float
+    method: str
+    host: str
+    path: str
+    body: Any  # None where it is not JSON
+    authorization: str
+    status: int | None = None  # as long as it is not answered
+
+
+def create_voice_api(account: Account, calls: Mapping[str, Call], asked: list[Asked]) -> Flask:
+    """The API for the calls of an account; it adds each request to `asked`."""
+    api = Flask(__name__, static_folder=None)
+    taken: deque[float] = deque(maxlen=RATE)
+    lock = threading.Lock()
+
+    @api.before_request
+    def check() -> None:
+        at, host = time.monotonic(), request.host.partition(":")[0]
+        token = request.headers.get("Authorization", "")
+        body = request.get_json(force=True, silent=True)
+        g.asked = Asked(at, request.method, host, request.path, body, token)
+        asked.append(g.asked)
+        with lock:
+            if len(taken) == RATE and at - taken[0] < 1:
+                abort(429, f"more than {RATE} requests a second")
+            taken.append(at)
+        if reason := account.refuses(g.asked.authorization):
+            abort(401, reason)
+
+    @api.after_request
+    def note(response: Response) -> Response:
+        g.asked.status = response.status_code
+        return response
+
+    def find(uuid: str) -> Call:
+        call = calls.get(uuid)
+        if call is None or (g.asked.host in REGIONS and g.asked.host != call.region):
+            abort(404, "no such call in this region")
+        return call
+
+    @api.get("/v1/calls/<uuid>")
+    def get_call(uuid: str) -> Response:
+        return jsonify(find(uuid).describe())
+
+    @api.route("/v1/calls/<uuid>/stream", methods=["PUT", "DELETE"])
+    def stream(uuid: str) -> Response:
+        body = None
+        if request.method == "PUT":
+            if request.mimetype != "application/json":
+                abort(415, "the content type must be application/json")
+            body = check_stream(read_json(request.get_data()))
+        call = find(uuid)
+        if call.over.is_set() or not call.answered:
+            abort(404, "the call is over, or not answered yet")
+        if body is None:
+            call.stop_stream()
+            return jsonify(message="Stream stopped", uuid=uuid)
+        call.start_stream(body["stream_url"][0], body.get("loop", 1), body.get("level", 0))
+        return jsonify(message="Stream started", uuid=uuid)
+
+    @api.errorhandler(Refused)
+    @api.errorhandler(HTTPException)
+    def refuse(error: Refused | HTTPException) -> tuple[Response, int]:
+        if isinstance(error, Refused):
+            wrong = [{"name": error.name, "reason": error.reason}]
+            return jsonify(type=400, title="Bad Request", invalid_parameters=wrong), 400
+        code = error.code or 500
+        return jsonify(type=code, title=error.name, detail=error.description), code
+
+    return api
+
+
+class LateHandshake(ssl.SSLContext):
+    """Shakes hands in a request's own thread, where a slow client holds up no other."""
+
+    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+        return super().wrap_socket(*args, **{**options, "do_handshake_on_connect": False})
+
+
+class SilentHandler(WSGIRequestHandler):
+    """Logs nothing: a client that hangs up, or does not trust the certificate, is no news."""
+
+    def log(self, type: str, message: str, *args: Any) -> None: ...

@@ -1,0 +1,107 @@
+"""Faults of the Voice API on purpose, and a certificate for all of Vonage's regions."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from flask import Response, request
+
+from sandbox import REGIONS, Sandbox
+
+DROPPED = 444  # what `asked` has for a connection that was dropped: nginx's number for it
+
+
+@dataclass(frozen=True)
+class Weather:
+    """What the Voice API does instead of its work: answers, is slow, drips, or hangs up."""
+
+    status: int | None = None
+    body: bytes = b'{"title": "As told"}'
+    headers: dict[str, str] = field(default_factory=dict)
+    delay: float = 0  # seconds before the answer
+    drip: bool = False  # one byte a second
+    hang_up: str = ""  # "at once" or "midway"
+
+
+class FaultySandbox(Sandbox):
+    """A sandbox whose Voice API has faults, for requests that pass its rate limit and its token.
+
+    `weather` has one Weather for each request to come; the last one stays. `latency` is how many
+    seconds each answer takes. With `certificate_files`, see make_certificate, it uses those.
+    """
+
+    def __init__(
+        self,
+        settings: dict[str, str] | None = None,
+        *,
+        certificate_files: tuple[str, str] | None = None,
+        **options: Any,
+    ) -> None:
+        self._certificate_files = certificate_files
+        super().__init__(settings, **options)
+        self.weather: list[Weather] = []
+        self.latency = 0.0
+        self.voice_api.before_request(self._fault)
+
+    def certificate(self) -> tuple[str, str]:
+        """The files given, or else the sandbox's own."""
+        return self._certificate_files or super().certificate()
+
+    def _fault(self) -> Response | None:
+        weather = self.weather[0] if self.weather else Weather()
+        del self.weather[: len(self.weather) > 1]
+        time.sleep(self.latency + weather.delay)
+        if weather.hang_up == "at once":
+            request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            return Response(status=DROPPED)
+        if weather.status is None and not weather.hang_up:
+            return None
+        length = len(weather.body) + 100 * bool(weather.hang_up)
+        body = _drip(weather.body) if weather.drip else weather.body
+        response = Response(body, weather.status or 200, weather.headers)
+        response.headers.setdefault("Content-Type", "application/json")
+        response.headers["Content-Length"] = str(length)
+        return response
+
+
+def _drip(body: bytes) -> Iterator[bytes]:
+    for byte in body:
+        yield bytes([byte])
+        time.sleep(1)
+
+
+def make_certificate(folder: Path) -> tuple[str, str]:
+    """Files with a certificate for localhost and all regions, and with its key.
+
+    It is signed by itself, so that it is also what a client has to trust. Many sandboxes may use
+    the same: making a key takes a while.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Sandbox")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    names = [x509.DNSName(host) for host in ("localhost", *REGIONS)]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=2))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
+    certificate_file.write_bytes(certificate.public_bytes(Encoding.PEM))
+    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return str(certificate_file), str(key_file)
