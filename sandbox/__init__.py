@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from werkzeug.serving import make_server, make_ssl_devcert
 
@@ -32,6 +32,7 @@ from sandbox.webhooks import Tunnel
 __all__ = ["FOLDER", "REGIONS", "Account", "Asked", "Call", "Sandbox", "free_port", "sound"]
 
 FOLDER = Path(__file__).resolve().parent.parent
+S = TypeVar("S", bound="Sandbox")
 
 
 class Sandbox(Tunnel):
@@ -86,7 +87,7 @@ class Sandbox(Tunnel):
         """The files with the certificate of the Voice API, which the app trusts, and its key."""
         return make_ssl_devcert(str(self.folder / "voice-api"), host="localhost")
 
-    def __enter__(self) -> "Sandbox":
+    def __enter__(self: S) -> S:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         try:
             self.start_app()

@@ -30,7 +30,7 @@ class Refused(ValueError):
 def read_json(data: bytes) -> Any:
     """The value of a JSON text; raises Refused."""
     try:
-        return json.loads(data, parse_constant=int)  # which takes neither NaN nor Infinity
+        return json.loads(data.decode(), parse_constant=int)  # for which NaN is none
     except (ValueError, RecursionError) as error:
         raise Refused("body", "must be JSON") from error
 
@@ -50,7 +50,7 @@ def read_ncco(response: requests.Response | None) -> list[dict[str, Any]]:
         ncco = read_json(response.content)
         if not isinstance(ncco, list):
             raise Refused("NCCO", "must be an array")
-        for action, following in zip(ncco, [*ncco[1:], None], strict=True):
+        for action, following in zip(ncco, [*ncco[1:], None], strict=False):
             _check_action(action, following)
     except Refused as error:
         raise ValueError(f"{SYNTAX_ERROR} {error}") from error
@@ -99,7 +99,7 @@ def _check(model: type[BaseModel], fields: dict[str, Any]) -> None:
         raise Refused("mute", str(error)) from error
     given = {name: fields[name] for name in model.model_fields if fields.get(name) is not None}
     for name in {"streamUrl", "stream_url", "musicOnHoldUrl"} & given.keys():
-        if len(given[name]) != 1 or not re.match(r"https?://[^/]", given[name][0]):
+        if len(given[name]) != 1 or not re.match(r"(?i)https?://[^/]", given[name][0]):
             raise Refused(name, "must be an array of one http or https URL")
     if given.get("type") == []:
         raise Refused("type", "must not be empty")

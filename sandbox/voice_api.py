@@ -44,6 +44,8 @@ class Asked:
 def create_voice_api(account: Account, calls: Mapping[str, Call], asked: list[Asked]) -> Flask:
     """The API for the calls of an account; it adds each request to `asked`."""
     api = Flask(__name__, static_folder=None)
+    api.url_map.merge_slashes = False
+    api.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     taken: deque[float] = deque(maxlen=RATE)
     lock = threading.Lock()
 
@@ -58,8 +60,10 @@ def create_voice_api(account: Account, calls: Mapping[str, Call], asked: list[As
             if len(taken) == RATE and at - taken[0] < 1:
                 abort(429, f"more than {RATE} requests a second")
             taken.append(at)
-        if reason := account.refuses(g.asked.authorization):
+        if reason := account.refuses(token):
             abort(401, reason)
+        if request.method == "HEAD":  # which Flask would answer as GET
+            abort(405)
 
     @api.after_request
     def note(response: Response) -> Response:

@@ -1,0 +1,148 @@
+"""`python -m sandbox`: the story of a call beside the app's log, and an end that leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import requests
+
+from sandbox import FOLDER, free_port
+
+Run = Callable[..., "Terminal"]
+
+
+class Terminal:
+    """`python -m sandbox` with these options, as a process whose files are in a folder."""
+
+    def __init__(self, folder: Path, *options: str, **environment: str) -> None:
+        self.folder, self.port, self.lines = folder, free_port(), list[str]()
+        if "--port" not in options:
+            options = ("--port", str(self.port), *options)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "sandbox", *options],
+            cwd=FOLDER,
+            env={**os.environ, "TMPDIR": str(folder), **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def reads(self, text: str) -> str:
+        """Read lines until one has this text in it."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if text in line:
+                return line
+        raise AssertionError(f"no {text!r} in {self.lines}")
+
+    def app(self) -> int:
+        """The process of the app."""
+        pid = self.process.pid
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+    def end(self, how: signal.Signals) -> int:
+        """End it with a signal; gives its exit status, after a look for what is left."""
+        app = self.app()
+        self.process.send_signal(how)
+        self.lines += self.process.communicate(timeout=10)[0].splitlines(keepends=True)
+        assert not Path(f"/proc/{app}").exists()
+        assert list(self.folder.iterdir()) == []
+        return self.process.returncode
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """Run `python -m sandbox` with options and variables of the environment."""
+    running: list[Terminal] = []
+
+    def run(*options: str, **environment: str) -> Terminal:
+        running.append(Terminal(tmp_path, *options, **environment))
+        return running[-1]
+
+    yield run
+    for terminal in running:
+        terminal.process.kill()
+
+
+def test_without_options_one_caller_waits_in_the_conference_until_ctrl_c(run: Run) -> None:
+    proxy = f"http://127.0.0.1:{free_port()}"  # where nobody listens
+    terminal = run(HTTP_PROXY=proxy, HTTPS_PROXY=proxy, http_proxy=proxy, https_proxy=proxy)
+    assert f"http://localhost:{terminal.port}" in terminal.reads("the app is at")
+    terminal.reads("caller 1   is in the conference")
+    terminal.reads("app        ")
+    requests.get(f"http://localhost:{terminal.port}/stream", timeout=5).raise_for_status()
+    terminal.reads("caller 1   hears music: …/static/hold-music.mp3, MP3 of 32 s")
+    assert terminal.end(signal.SIGINT) == 0
+    assert any("caller 1   hangs up" in line for line in terminal.lines)
+
+
+def test_a_quorum(run: Run) -> None:
+    terminal = run("--callers", "2", "--quorum", "2")
+    terminal.reads("caller 1   hears hold music")
+    terminal.reads("is in the conference, with 1 more")
+    assert terminal.end(signal.SIGTERM) == 0
+
+
+def test_music_alone(run: Run) -> None:
+    terminal = run("--stream")
+    terminal.reads("caller 1   hears music: …/static/hold-music.mp3, MP3 of 32 s, 1 time")
+    assert terminal.end(signal.SIGTERM) == 0
+
+
+def test_a_closed_terminal_leaves_nothing_behind(tmp_path: Path) -> None:
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ["TMPDIR"] = str(tmp_path)
+        options = ("--port", str(free_port()), "--callers", "0")
+        os.execv(sys.executable, [sys.executable, "-m", "sandbox", *options])
+    output = b""
+    while b"Answer webhook" not in output and b"Page" not in output:
+        output += os.read(terminal, 1000)
+    (app,) = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    assert not Path(f"/proc/{app}").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_end_of_the_app_ends_it(run: Run) -> None:
+    terminal = run()
+    terminal.reads("is in the conference")
+    os.kill(terminal.app(), signal.SIGKILL)
+    terminal.reads("the app has ended with status -9")
+    assert terminal.process.wait(10) == 1
+    assert list(terminal.folder.iterdir()) == []
+
+
+def test_an_app_that_does_not_start_says_why(run: Run) -> None:
+    terminal = run(VOICE_STREAM_LEVEL="loud")
+    assert "VOICE_STREAM_LEVEL" in terminal.reads("VOICE_STREAM_LEVEL")
+    assert terminal.process.wait(10) == 1
+    assert list(terminal.folder.iterdir()) == []
+
+
+def test_a_port_that_is_taken_is_named(run: Run) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        port = str(server.server_address[1])
+        terminal = run("--port", port)
+        assert f"port {port} is in use: choose another with --port" in terminal.reads("in use")
+        server.shutdown()
+    assert terminal.process.wait(10) == 2
+
+
+def test_fewer_than_no_callers_are_an_error(run: Run) -> None:
+    terminal = run("--callers", "-1")
+    terminal.reads("--callers must be 0 or more")
+    assert terminal.process.wait(10) == 2
