@@ -7,7 +7,6 @@ brackets; tests/test_sandbox.py has them in a table, and a list of what no docum
 import os
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -20,13 +19,20 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from werkzeug.serving import make_server, make_ssl_devcert
+from flask import Flask
+from werkzeug.serving import (
+    BaseWSGIServer,
+    WSGIRequestHandler,
+    load_ssl_context,
+    make_server,
+    make_ssl_devcert,
+)
 
 from sandbox.account import Account
 from sandbox.audio import sound
 from sandbox.call import Call
 from sandbox.ncco import SYNTAX_ERROR, read_ncco
-from sandbox.voice_api import REGIONS, Asked, LateHandshake, SilentHandler, create_voice_api
+from sandbox.voice_api import REGIONS, Asked, create_voice_api
 from sandbox.webhooks import Tunnel
 
 __all__ = ["FOLDER", "REGIONS", "Account", "Asked", "Call", "Sandbox", "free_port", "sound"]
@@ -64,11 +70,8 @@ class Sandbox(Tunnel):
         self.log, private_key = self.folder / "app.log", self.folder / "private.key"
         private_key.write_text(self.account.private_key)
         certificate = self.certificate()
-        context = LateHandshake(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*certificate)
         self.voice_api = create_voice_api(self.account, self.calls, self.asked)
-        options: dict[str, Any] = {"request_handler": SilentHandler, "ssl_context": context}
-        self._server = make_server("127.0.0.1", 0, self.voice_api, threaded=True, **options)
+        self._server = serve(self.voice_api, 0, certificate)
         self.api_port = self._server.server_port
         no_proxy = f"localhost,{os.environ.get('NO_PROXY', '')}"
         self.environment = {  # of the app; what is empty is unset, whatever `.env` says
@@ -88,12 +91,7 @@ class Sandbox(Tunnel):
         return make_ssl_devcert(str(self.folder / "voice-api"), host="localhost")
 
     def __enter__(self: S) -> S:
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        try:
-            self.start_app()
-        except BaseException:
-            self.__exit__()
-            raise
+        self.start_app()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,6 +111,7 @@ class Sandbox(Tunnel):
             if is_taken(self.port, self.host):
                 return
             time.sleep(0.01)
+        self.stop_app()
         raise RuntimeError(f"The app did not start: {self.log.read_text()}")
 
     def stop_app(self) -> int:
@@ -170,6 +169,22 @@ class Sandbox(Tunnel):
         """End every call that still lasts."""
         for call in list(self.calls.values()):
             call.hang_up()
+
+
+class Silent(WSGIRequestHandler):
+    """Logs nothing: a client that hangs up, or does not trust the certificate, is no news."""
+
+    def log(self, type: str, message: str, *args: Any) -> None: ...
+
+
+def serve(app: Flask, port: int, certificate: tuple[str, str] | None = None) -> BaseWSGIServer:
+    """Serve an app on this machine, with a certificate over TLS, until server.shutdown()."""
+    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=Silent)
+    if certificate:  # hands are shaken in each request's thread: a slow client holds up no other
+        server.ssl_context = tls = load_ssl_context(*certificate)
+        server.socket = tls.wrap_socket(server.socket, True, do_handshake_on_connect=False)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    return server
 
 
 def is_taken(port: int, host: str = "localhost") -> bool:

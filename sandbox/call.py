@@ -113,10 +113,10 @@ class Call:
         """The leg as the Voice API describes it. [Voice API]"""
         live = "answered" if self.answered else "ringing"
         fields = self._fields(self._last_status if self.over.is_set() else live)
-        to, user = fields.pop("to", None), fields.pop("from_user", None)
-        caller = {"type": "phone", "number": fields.pop("from", None)}
-        caller = {"type": "app", "user": user} if user else caller
-        return {**fields, "from": caller, "to": {"type": "phone", "number": to}}
+        ends = {name: {"type": "phone", "number": fields.get(name)} for name in ("from", "to")}
+        if user := fields.pop("from_user", None):
+            ends["from"] = {"type": "app", "user": user}
+        return {**fields, **ends}
 
     def start_stream(self, url: str, loop: int, level: float) -> None:
         """Play audio in place of what is heard, as the Voice API. [vonage-java-sdk issue 243]"""

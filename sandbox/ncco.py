@@ -58,17 +58,17 @@ def read_ncco(response: requests.Response | None) -> list[dict[str, Any]]:
 
 
 def check_stream(body: Any) -> dict[str, Any]:
-    """What to play, from the body of a request to the Voice API, without nulls; raises Refused.
+    """The body of a request that plays audio, without nulls and text; raises Refused.
 
     The level is a string in the OpenAPI file, and a number in the SDK: either is taken.
     """
     if not isinstance(body, dict):
         raise Refused("body", "must be an object")
-    with suppress(KeyError, TypeError, ValueError):
-        if isinstance(body["level"], str):
-            body = {**body, "level": float(body["level"])}
-    _check(AudioStreamOptions, body)
-    return {name: value for name, value in body.items() if value is not None}
+    given = {name: value for name, value in body.items() if value is not None}
+    with suppress(ValueError):
+        given |= {"level": float(given["level"])} if isinstance(given.get("level"), str) else {}
+    _check(AudioStreamOptions, given)
+    return given
 
 
 def _check_action(action: Any, following: Any) -> None:

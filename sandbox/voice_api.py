@@ -1,9 +1,8 @@
-"""The Voice API over TLS, as far as the app uses it. [Voice API; OpenAPI file of April 2021]
+"""The Voice API, as far as the app uses it. [Voice API; OpenAPI file of April 2021]
 
 The order of the refusals is ours: rate, token, path and method, content type, body, call.
 """
 
-import ssl
 import threading
 import time
 from collections import deque
@@ -13,18 +12,14 @@ from typing import Any
 
 from flask import Flask, Response, abort, g, jsonify, request
 from werkzeug.exceptions import HTTPException
-from werkzeug.serving import WSGIRequestHandler
 
 from sandbox.account import Account
 from sandbox.call import Call
 from sandbox.ncco import Refused, check_stream, read_json
 
-# Where calls are controlled. [Troubleshooting, Regions]
-REGIONS = [
-    "api.nexmo.com",
-    *(f"api-{region}.vonage.com" for region in ("us-3", "us-4", "eu-3", "eu-4", "ap-3", "ap-4")),
-    *(f"api-{region}.nexmo.com" for region in ("us-1", "us-2", "eu-1", "eu-2", "sg-1")),
-]
+REGIONS = ["api.nexmo.com"]  # where calls are controlled [Troubleshooting, Regions]
+REGIONS += [f"api-{name}.vonage.com" for name in ("us-3", "us-4", "eu-3", "eu-4", "ap-3", "ap-4")]
+REGIONS += [f"api-{name}.nexmo.com" for name in ("us-1", "us-2", "eu-1", "eu-2", "sg-1")]
 RATE = 15  # requests a second; above it, 429 [Troubleshooting, Capacity]
 
 
@@ -52,8 +47,8 @@ def create_voice_api(account: Account, calls: Mapping[str, Call], asked: list[As
     @api.before_request
     def check() -> None:
         at, host = time.monotonic(), request.host.partition(":")[0]
-        token = request.headers.get("Authorization", "")
         body = request.get_json(force=True, silent=True)
+        token = request.headers.get("Authorization", "")
         g.asked = Asked(at, request.method, host, request.path, body, token)
         asked.append(g.asked)
         with lock:
@@ -65,32 +60,21 @@ def create_voice_api(account: Account, calls: Mapping[str, Call], asked: list[As
         if request.method == "HEAD":  # which Flask would answer as GET
             abort(405)
 
-    @api.after_request
-    def note(response: Response) -> Response:
-        g.asked.status = response.status_code
-        return response
-
-    def find(uuid: str) -> Call:
-        call = calls.get(uuid)
-        if call is None or (g.asked.host in REGIONS and g.asked.host != call.region):
-            abort(404, "no such call in this region")
-        return call
-
     @api.get("/v1/calls/<uuid>")
-    def get_call(uuid: str) -> Response:
-        return jsonify(find(uuid).describe())
-
     @api.route("/v1/calls/<uuid>/stream", methods=["PUT", "DELETE"])
-    def stream(uuid: str) -> Response:
-        body = None
+    def control(uuid: str) -> Response:
         if request.method == "PUT":
             if request.mimetype != "application/json":
                 abort(415, "the content type must be application/json")
             body = check_stream(read_json(request.get_data()))
-        call = find(uuid)
+        call = calls.get(uuid)
+        if call is None or (g.asked.host in REGIONS and g.asked.host != call.region):
+            abort(404, "no such call in this region")
+        if request.method == "GET":
+            return jsonify(call.describe())
         if call.over.is_set() or not call.answered:
             abort(404, "the call is over, or not answered yet")
-        if body is None:
+        if request.method == "DELETE":
             call.stop_stream()
             return jsonify(message="Stream stopped", uuid=uuid)
         call.start_stream(body["stream_url"][0], body.get("loop", 1), body.get("level", 0))
@@ -105,17 +89,9 @@ def create_voice_api(account: Account, calls: Mapping[str, Call], asked: list[As
         code = error.code or 500
         return jsonify(type=code, title=error.name, detail=error.description), code
 
+    @api.after_request
+    def note(response: Response) -> Response:
+        g.asked.status = response.status_code
+        return response
+
     return api
-
-
-class LateHandshake(ssl.SSLContext):
-    """Shakes hands in a request's own thread, where a slow client holds up no other."""
-
-    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
-        return super().wrap_socket(*args, **{**options, "do_handshake_on_connect": False})
-
-
-class SilentHandler(WSGIRequestHandler):
-    """Logs nothing: a client that hangs up, or does not trust the certificate, is no news."""
-
-    def log(self, type: str, message: str, *args: Any) -> None: ...

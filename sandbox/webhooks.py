@@ -3,6 +3,7 @@
 import json
 import socket
 import uuid
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -27,13 +28,9 @@ class Tunnel:
 
     def __init__(self, account: Account, host: str, port: int) -> None:
         self.account, self.host, self.port = account, host, port
+        self.app_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self.public_host = f"{uuid.uuid4().hex[:8]}.ngrok.example"
         self.web: dict[str, str] = {}
-
-    @property
-    def app_url(self) -> str:
-        """Where the app is, on this machine."""
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     @property
     def public_url(self) -> str:
@@ -49,18 +46,16 @@ class Tunnel:
         is its parameters as JSON. [support article 19033783342876]
         """
         body = json.dumps(parameters, ensure_ascii=False, separators=(",", ":")).encode()
-        sent = {"params": parameters} if method == "GET" else {"data": body}
+        sent: dict[str, Any] = {"params": parameters} if method == "GET" else {"data": body}
         signed = {"Content-Type": "application/json", "Authorization": self.account.sign(body)}
-        all_headers = {**_tunnel(self.public_host), **signed, **headers}
         timeout, tries = ANSWER if "/answer" in path else EVENT
+        sent |= {"headers": {**signed, **headers}, "timeout": timeout}
         response = None
         for _ in range(tries):
-            try:
-                response = _ask(method, self.app_url + path, all_headers, timeout, **sent)
-            except requests.RequestException:
-                continue
-            if response.status_code not in TRY_AGAIN:
-                break
+            with suppress(requests.RequestException):
+                response = _ask_here(method, self.app_url + path, self.public_host, **sent)
+                if response.status_code not in TRY_AGAIN:
+                    break
         return response
 
     def fetch(self, url: str) -> bytes:
@@ -68,10 +63,12 @@ class Tunnel:
         for _ in range(1 + MOST_REDIRECTS):
             parts = urlsplit(url)
             host, path = parts.hostname or "", parts._replace(scheme="", netloc="").geturl()
-            here = {self.public_host: self.app_url, **self.web}.get(host)
-            if here is None and not _is_public(host):
+            if here := {self.public_host: self.app_url, **self.web}.get(host):
+                response = _ask_here("GET", here + path, host, timeout=AUDIO_TIMEOUT)
+            elif _is_public(host):
+                response = requests.get(url, timeout=AUDIO_TIMEOUT, allow_redirects=False)
+            else:
                 raise ValueError(f"Vonage cannot reach {url} from the internet")
-            response = _ask("GET", here + path if here else url, _tunnel(host) if here else {})
             if not response.is_redirect:
                 break
             url = urljoin(url, response.headers["Location"])
@@ -83,24 +80,19 @@ class Tunnel:
         return response.content
 
 
-def _tunnel(host: str) -> dict[str, str | None]:
-    """The headers that a tunnel adds."""
-    public = {"Host": host, "X-Forwarded-Host": host}
-    return {**public, "X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
-
-
-def _ask(
-    method: str, url: str, headers: dict[str, str | None], timeout: Any = AUDIO_TIMEOUT, **sent: Any
+def _ask_here(
+    method: str, url: str, host: str, headers: Any = None, **options: Any
 ) -> requests.Response:
-    """Send a request; with the headers of a tunnel it is for this machine, and needs no proxy."""
+    """A request as a tunnel hands it on, through no proxy whatever the environment says."""
+    tunnel = {"Host": host, "X-Forwarded-Host": host, "X-Forwarded-For": "203.0.113.9"}
+    options["headers"] = {**tunnel, "X-Forwarded-Proto": "https", **(headers or {})}
     with requests.Session() as session:
-        session.trust_env = not headers
-        more = {"timeout": timeout, "allow_redirects": False, **sent}
-        return session.request(method, url, headers=headers, **more)
+        session.trust_env = False
+        return session.request(method, url, allow_redirects=False, **options)
 
 
 def _is_public(host: str) -> bool:
-    """Whether no address of this host is one of this machine, or of its network."""
+    """Whether none of the host's addresses is of this machine, or of its network."""
     try:
         found = {str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):

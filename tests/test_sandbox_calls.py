@@ -108,7 +108,7 @@ def test_the_events_of_a_call(sandbox: StubbedSandbox) -> None:
     call = sandbox.dial()
     call.hears("is in the conference")
     call.hang_up()
-    events = sandbox.events()
+    events = [event for event in sandbox.events() if event["uuid"] == call.uuid]
     statuses = [event.get("status") for event in events]
     assert statuses == ["started", "ringing", "answered", None, "completed"]
     usual = {"from", "to", "uuid", "conversation_uuid", "status", "direction", "timestamp"}
