@@ -140,35 +140,46 @@ class Sandbox(Tunnel):
         `pick_up` the leg is answered by call.pick_up(); with `answered_first`, before the app is
         asked, as a support article has it.
         """
+        call = self.new_call(parameters or {}, region)
+        self.connect(call, method, pick_up, answered_first)
+        return call
+
+    def new_call(self, parameters: dict[str, Any], region: str = REGIONS[0]) -> Call:
+        """A call that does not ring yet, with these parameters in place of the usual ones."""
         number = next(self._numbers)
         asked: dict[str, Any] = {"to": "442079460000", "from": f"4477009{number:05d}"}
         asked |= {"uuid": str(uuid.uuid4()), "conversation_uuid": f"CON-{uuid.uuid4()}"}
-        asked |= {"endpoint_type": "phone", "region_url": f"https://{region}", **(parameters or {})}
+        asked |= {"endpoint_type": "phone", "region_url": f"https://{region}", **parameters}
         if asked.get("from_user"):  # never both [Webhook reference]
             asked["from"] = None
         asked = {name: value for name, value in asked.items() if value is not None}
         call = Call(self, self.calls, self._news, self._on_line, f"caller {number}", region, asked)
         self.calls[call.uuid] = call
+        return call
+
+    def connect(
+        self, call: Call, method: str = "POST", pick_up: bool = True, answered_first: bool = False
+    ) -> None:
+        """Ring, ask the app, and pick up: see dial()."""
         call.tell("dials")
         call.event("started")
         call.event("ringing")
         if answered_first:
             call.answer()
         try:
-            call.ncco = read_ncco(self.send(method, "/webhooks/answer", asked))
+            call.ncco = read_ncco(self.send(method, "/webhooks/answer", call.parameters))
         except ValueError as error:
             reason = SYNTAX_ERROR if str(error).startswith(SYNTAX_ERROR) else str(error)
             call.event(names=("conversation_uuid",), reason=reason)
             call.end(f"is cut off: {error}")
-            return call
-        if pick_up:
-            call.pick_up()
-        return call
+        else:
+            if pick_up and not call.over.is_set():
+                call.pick_up()
 
-    def hang_up_all(self) -> None:
-        """End every call that still lasts."""
+    def hang_up_all(self, line: str = "hangs up") -> None:
+        """End every call that still lasts, with this as its last line."""
         for call in list(self.calls.values()):
-            call.hang_up()
+            call.end(line, by="user")
 
 
 class Silent(WSGIRequestHandler):

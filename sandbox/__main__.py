@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 
 import sandbox
+from sandbox.phone import create_phone
 
 
 def main() -> int:
@@ -18,11 +19,14 @@ def main() -> int:
     parser.add_argument("--quorum", type=int, help="how many callers start the conference")
     parser.add_argument("--stream", action="store_true", help="answer with music, not a conference")
     parser.add_argument("--port", type=int, default=9000, help="where the app listens (9000)")
+    parser.add_argument("--phone-port", type=int, help="where the phone is (the port after it)")
     options = parser.parse_args()
     if options.callers < 0:
         parser.error("--callers must be 0 or more")
-    if sandbox.is_taken(options.port):
-        parser.error(f"port {options.port} is in use: choose another with --port")
+    phone_port = options.phone_port or options.port + 1
+    for name, port in (("--port", options.port), ("--phone-port", phone_port)):
+        if sandbox.is_taken(port):
+            parser.error(f"port {port} is in use: choose another with {name}")
     settings = {"ANSWER_WITH": "stream" if options.stream else "conversation"}
     settings["VOICE_CONFERENCE_QUORUM"] = str(options.quorum or "")
     began, ending = time.monotonic(), threading.Event()
@@ -41,20 +45,21 @@ def main() -> int:
     vonage = sandbox.Sandbox(settings, port=options.port, on_line=lambda c, line: say(c.name, line))
     try:
         with vonage, vonage.log.open() as log:
+            sandbox.serve(create_phone(vonage), phone_port)
             say("sandbox", f"the app is at {vonage.app_url}, and for Vonage at {vonage.public_url}")
-            say("sandbox", f"open {vonage.app_url}/stream to play audio; Ctrl-C hangs up")
+            say("sandbox", f"the phone is at http://localhost:{phone_port}; Ctrl-C ends all")
             threading.Thread(target=dial, daemon=True).start()
             status = None
             while status is None and not ending.wait(0.1):
                 status = vonage.app.poll() if vonage.app else None
                 for line in log:
                     say("app", line.rstrip())
-            vonage.hang_up_all()
+            ended = "the sandbox has ended" if status is None else f"app.py has ended: {status}"
+            say("sandbox", ended)
+            vonage.hang_up_all(f"hangs up: {ended}")
     except RuntimeError as error:
         say("sandbox", str(error))
         return 1
-    if status is not None:
-        say("sandbox", f"the app has ended with status {status}")
     return 0 if status is None else 1
 
 

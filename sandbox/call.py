@@ -36,6 +36,9 @@ class Call:
     parameters: dict[str, Any]  # of the answer webhook
     ncco: list[dict[str, Any]] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
+    sounds: list[dict[str, Any]] = field(default_factory=list)  # for each line, see tell()
+    audio: bytes = b""  # what was fetched last
+    speaks: bool = False  # whether a talk lasts until spoken()
     playing: str | None = None  # the URL that the Voice API was told to play
     answered: float | None = None  # since when
     over: threading.Event = field(default_factory=threading.Event)
@@ -45,16 +48,18 @@ class Call:
     _conference: str | None = None
     _waiting: bool = False  # for the conference to start
     _digits: str = ""
-    _key_pressed: threading.Event = field(default_factory=threading.Event)
+    _barges: bool = False  # whether a key ends what is heard
+    _go_on: threading.Event = field(default_factory=threading.Event)  # to the next action
     _stopped: threading.Event = field(default_factory=threading.Event)  # what is heard now
 
     def __post_init__(self) -> None:
         self.uuid = str(self.parameters.get("uuid"))
 
-    def tell(self, line: str) -> None:
-        """Add a line to the story."""
+    def tell(self, line: str, **sounds: Any) -> None:
+        """Add a line to the story, and what a phone needs to sound like it."""
         with self.news:
             self.story.append(line)
+            self.sounds.append(sounds)
             self.news.notify_all()
             self.on_line(self, line)
 
@@ -70,7 +75,13 @@ class Call:
     def press(self, digit: str = "1") -> None:
         """Press a key."""
         self._digits += digit
-        self._key_pressed.set()
+        if self._barges:
+            self._go_on.set()
+
+    def spoken(self, lines: int) -> None:
+        """A talk, the last of so many lines, has been spoken."""
+        if lines == len(self.story):
+            self._go_on.set()
 
     def answer(self) -> None:
         """The leg is answered, before the app is asked for its NCCO or after it."""
@@ -93,9 +104,9 @@ class Call:
             if self.over.is_set():
                 return
             self._last_status, self._until = status, time.time()
-            for event in (self.over, self._key_pressed, self._stopped):
+            for event in (self.over, self._go_on, self._stopped):
                 event.set()
-            self.tell(line)
+            self.tell(line, stop=True)
         if status != "completed":
             self.event(status)
         if status != "rejected":
@@ -129,24 +140,27 @@ class Call:
         with self.news:
             self._replace()
             self.playing = None
-            self.tell("hears the music stop")
+            self.tell("hears the music stop", stop=True)
 
     def _run(self) -> None:
         for action in self.ncco:
             given = {name: value for name, value in action.items() if value is not None}
-            if given.get("bargeIn"):
-                self._digits = ""
-                self._key_pressed.clear()
+            self._barges = given.get("bargeIn", False)
+            self._digits = "" if self._barges else self._digits
+            self._go_on.clear()
             if self.over.is_set():
                 return
+            level = given.get("level", 0)
             if given["action"] == "talk":
-                self.tell(f'hears "{given["text"]}"')
+                say = {"say": given["text"], "barges": self._barges, "level": level}
+                self.tell(f'hears "{given["text"]}"', **say)
+                self._go_on.wait(self.speaks * (10 + len(given["text"]) / 5))
             elif given["action"] == "stream":
-                music = given["streamUrl"][0], given.get("loop", 1), given.get("level", 0)
+                music = given["streamUrl"][0], given.get("loop", 1), level
                 lasts = self._listen(self._replace(), "music", *music)
-                (self._key_pressed if given.get("bargeIn") else self.over).wait(lasts)
+                self._go_on.wait(lasts)
                 if lasts and not self.over.is_set():
-                    self.tell("hears the music end")
+                    self.tell("hears the music end", stop=True)
             elif given["action"] == "input" and "dtmf" in given["type"]:  # it waits for no more
                 self.event(dtmf={"digits": self._digits, "timed_out": not self._digits})
             elif given["action"] == "conversation":
@@ -183,14 +197,15 @@ class Call:
             if held:
                 self._replace()
             stops = "hears the music stop, " if held else ""
-            self.tell(f"{stops}is in the conference, with {others} more")
+            self.tell(f"{stops}is in the conference, with {others} more", stop=held)
 
     def _listen(
         self, stopped: threading.Event, what: str, url: str, loop: int, level: float
     ) -> float:
         """Fetch audio and hear it, unless it is stopped meanwhile; gives for how many seconds."""
         try:
-            kind, seconds = sound(self.tunnel.fetch(url))
+            audio = self.tunnel.fetch(url)
+            kind, seconds = sound(audio)
             if what == "hold music" and kind != "MP3":
                 raise ValueError(f"musicOnHoldUrl must be an MP3, not a {kind}")
         except (OSError, ValueError) as error:
@@ -201,7 +216,8 @@ class Call:
         with self.news:
             if stopped.is_set() or (what == "hold music" and not self._waiting):
                 return 0
-            self.tell(f"hears {what}: {url}, {kind} of {seconds:.0f} s, {times}{at}")
+            self.audio, plays = audio, {"play": min(loop, 10**9), "level": level}
+            self.tell(f"hears {what}: {url}, {kind} of {seconds:.0f} s, {times}{at}", **plays)
         return min(seconds * min(loop or 10**9, 10**9), threading.TIMEOUT_MAX)
 
     def _replace(self) -> threading.Event:

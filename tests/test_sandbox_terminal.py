@@ -120,7 +120,7 @@ def test_the_end_of_the_app_ends_it(run: Run) -> None:
     terminal = run()
     terminal.reads("is in the conference")
     os.kill(terminal.app(), signal.SIGKILL)
-    terminal.reads("the app has ended with status -9")
+    terminal.reads("app.py has ended: -9")
     assert terminal.process.wait(10) == 1
     assert list(terminal.folder.iterdir()) == []
 
