@@ -1,7 +1,7 @@
 """A stand-in for Vonage on loopback: dial the server, and hear what it plays, without an account.
 
 It meets the app over HTTP only. A fact about Vonage is followed by Vonage's document, in
-brackets; tests/test_sandbox.py has them in a table, and a list of what no document says.
+brackets; the tests have them in tables, and in test_sandbox.py what no document says.
 """
 
 import os
@@ -20,18 +20,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flask import Flask
-from werkzeug.serving import (
-    BaseWSGIServer,
-    WSGIRequestHandler,
-    load_ssl_context,
-    make_server,
-    make_ssl_devcert,
-)
+from werkzeug import serving
 
 from sandbox.account import Account
 from sandbox.audio import sound
 from sandbox.call import Call
-from sandbox.ncco import SYNTAX_ERROR, read_ncco
+from sandbox.ncco import read_ncco
 from sandbox.voice_api import REGIONS, Asked, create_voice_api
 from sandbox.webhooks import Tunnel
 
@@ -42,11 +36,10 @@ S = TypeVar("S", bound="Sandbox")
 
 
 class Sandbox(Tunnel):
-    """Vonage, with one application whose webhooks lead to one running app.
+    """Vonage, with one application whose webhooks lead to one running app: a context manager.
 
-    A context manager: it starts the app with `settings` beside those that it needs itself, and
-    ends both. `on_line` is called with each line of a call's story. `asked` are the requests to
-    the Voice API, `log` is what the app prints, and `folder` is gone in the end.
+    The app gets `settings` beside those that it needs here. `on_line` is called with each line of
+    a call's story. `asked` are the requests to the Voice API, `log` is what the app prints.
     """
 
     def __init__(
@@ -88,7 +81,7 @@ class Sandbox(Tunnel):
 
     def certificate(self) -> tuple[str, str]:
         """The files with the certificate of the Voice API, which the app trusts, and its key."""
-        return make_ssl_devcert(str(self.folder / "voice-api"), host="localhost")
+        return serving.make_ssl_devcert(str(self.folder / "voice-api"), host="localhost")
 
     def __enter__(self: S) -> S:
         self.start_app()
@@ -133,48 +126,39 @@ class Sandbox(Tunnel):
         region: str = "api.nexmo.com",
         pick_up: bool = True,
         answered_first: bool = False,
+        phone: Callable[[Call], None] | None = None,
     ) -> Call:
         """Call the number: gives the call when its NCCO has come, and runs unless it is refused.
 
         `parameters` replace the answer webhook's own; one that is None is left out. Without
         `pick_up` the leg is answered by call.pick_up(); with `answered_first`, before the app is
-        asked, as a support article has it.
+        asked. [support article] A `phone` is given the call before it rings, and speaks its talks.
         """
-        call = self.new_call(parameters or {}, region)
-        self.connect(call, method, pick_up, answered_first)
-        return call
-
-    def new_call(self, parameters: dict[str, Any], region: str = REGIONS[0]) -> Call:
-        """A call that does not ring yet, with these parameters in place of the usual ones."""
         number = next(self._numbers)
         asked: dict[str, Any] = {"to": "442079460000", "from": f"4477009{number:05d}"}
         asked |= {"uuid": str(uuid.uuid4()), "conversation_uuid": f"CON-{uuid.uuid4()}"}
-        asked |= {"endpoint_type": "phone", "region_url": f"https://{region}", **parameters}
+        asked |= {"endpoint_type": "phone", "region_url": f"https://{region}", **(parameters or {})}
         if asked.get("from_user"):  # never both [Webhook reference]
-            asked["from"] = None
+            del asked["from"]
         asked = {name: value for name, value in asked.items() if value is not None}
         call = Call(self, self.calls, self._news, self._on_line, f"caller {number}", region, asked)
         self.calls[call.uuid] = call
-        return call
-
-    def connect(
-        self, call: Call, method: str = "POST", pick_up: bool = True, answered_first: bool = False
-    ) -> None:
-        """Ring, ask the app, and pick up: see dial()."""
+        if phone:
+            call.speaks = True
+            phone(call)
         call.tell("dials")
         call.event("started")
         call.event("ringing")
         if answered_first:
             call.answer()
         try:
-            call.ncco = read_ncco(self.send(method, "/webhooks/answer", call.parameters))
+            call.ncco = read_ncco(self.send(method, "/webhooks/answer", asked))
         except ValueError as error:
-            reason = SYNTAX_ERROR if str(error).startswith(SYNTAX_ERROR) else str(error)
-            call.event(names=("conversation_uuid",), reason=reason)
-            call.end(f"is cut off: {error}")
-        else:
-            if pick_up and not call.over.is_set():
-                call.pick_up()
+            call.event(None, ("conversation_uuid",), reason=error.args[0])
+            call.end(f"is cut off: {' '.join(error.args)}")
+        if pick_up and not call.over.is_set():
+            call.pick_up()
+        return call
 
     def hang_up_all(self, line: str = "hangs up") -> None:
         """End every call that still lasts, with this as its last line."""
@@ -182,17 +166,17 @@ class Sandbox(Tunnel):
             call.end(line, by="user")
 
 
-class Silent(WSGIRequestHandler):
+class Silent(serving.WSGIRequestHandler):
     """Logs nothing: a client that hangs up, or does not trust the certificate, is no news."""
 
     def log(self, type: str, message: str, *args: Any) -> None: ...
 
 
-def serve(app: Flask, port: int, certificate: tuple[str, str] | None = None) -> BaseWSGIServer:
-    """Serve an app on this machine, with a certificate over TLS, until server.shutdown()."""
-    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=Silent)
-    if certificate:  # hands are shaken in each request's thread: a slow client holds up no other
-        server.ssl_context = tls = load_ssl_context(*certificate)
+def serve(app: Flask, port: int, files: tuple[str, str] | None = None) -> serving.BaseWSGIServer:
+    """Serve an app on this machine, with a certificate's files over TLS, until server.shutdown()."""
+    server = serving.make_server("127.0.0.1", port, app, threaded=True, request_handler=Silent)
+    if files:  # hands are shaken in each request's thread: a slow client holds up no other
+        server.ssl_context = tls = serving.load_ssl_context(*files)
         server.socket = tls.wrap_socket(server.socket, True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     return server
@@ -200,8 +184,7 @@ def serve(app: Flask, port: int, certificate: tuple[str, str] | None = None) -> 
 
 def is_taken(port: int, host: str = "localhost") -> bool:
     """Whether something listens on this port of this machine."""
-    with suppress(OSError):
-        socket.create_connection((host, port)).close()
+    with suppress(OSError), socket.create_connection((host, port)):
         return True
     return False
 

@@ -3,8 +3,8 @@
 import re
 import struct
 
-# How a frame of an MP3 starts: 11 bits of sync, MPEG 1, 2 or 2.5, layer III.
-SYNC = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]")
+# How a frame of an MP3 starts: sync, MPEG 1, 2 or 2.5, layer III, and a bit rate.
+FRAME = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef].", re.DOTALL)
 SEARCHED = 65536  # bytes in which a frame must come, as in mpg123
 KILOBITS_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 KILOBITS_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
@@ -23,10 +23,9 @@ def _wav_seconds(data: bytes) -> float:
     """How long a WAV lasts: of 16 bits [NCCO reference], mono, 8 or 16 kHz [.NET SDK]."""
     at, size, name, form = 12, 0, b"", b""
     while name != b"data" and at + size + 8 <= len(data):
-        at += size
-        name, size = struct.unpack_from("<4sI", data, at)
-        at, size = at + 8, size + size % 2  # chunks have an even length
+        name, size, at = *struct.unpack_from("<4sI", data, at + size), at + size + 8
         form = data[at : at + size] if name == b"fmt " else form
+        size += size % 2  # chunks have an even length
     if name != b"data" or len(form) < 16:
         return 0
     coding, channels, hertz, _, _, bits = struct.unpack_from("<HHIIHH", form)
@@ -49,7 +48,7 @@ def _mp3_seconds(data: bytes) -> float:
         if data[at : at + 3] == b"ID3" and len(data) >= at + 10:
             sizes = zip(data[at + 6 : at + 10], (21, 14, 7, 0), strict=True)
             at = good = at + 10 + sum((byte & 0x7F) << shift for byte, shift in sizes)
-        found = SYNC.search(data, at, good + SEARCHED)
+        found = FRAME.search(data, at, good + SEARCHED)
         if not found:
             return seconds
         at, end, lasts = found.start() + 1, found.start(), 0.0
@@ -62,14 +61,11 @@ def _mp3_seconds(data: bytes) -> float:
 
 
 def _frame(data: bytes, at: int) -> tuple[int, int, float] | None:
-    """The kind of the MP3 frame here, its end, and its seconds; None where there is none."""
-    header = data[at : at + 4]
-    if len(header) < 4 or not SYNC.match(header) or header[2] >> 4 in (0, 15):
+    """The sampling rate of the MP3 frame here, its end, and its seconds; None without one."""
+    if not FRAME.match(data, at) or data[at + 2] & 12 == 12:
         return None
-    version, rate, bits = header[1] >> 3 & 3, header[2] >> 2 & 3, header[2] >> 4
-    if rate == 3:
-        return None
+    version, rate, bits = data[at + 1] >> 3 & 3, data[at + 2] >> 2 & 3, data[at + 2] >> 4
     hertz = (44100, 48000, 32000)[rate] >> {3: 0, 2: 1, 0: 2}[version]
     samples, kilobits = (1152, KILOBITS_1) if version == 3 else (576, KILOBITS_2)
-    end = at + samples // 8 * kilobits[bits - 1] * 1000 // hertz + (header[2] >> 1 & 1)
+    end = at + samples // 8 * kilobits[bits - 1] * 1000 // hertz + (data[at + 2] >> 1 & 1)
     return (hertz, end, samples / hertz) if end <= len(data) else None

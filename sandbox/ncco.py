@@ -1,7 +1,4 @@
-"""What Vonage refuses in an NCCO, and in a request that plays audio.
-
-The SDK's models check most of it, and this file what they leave out.
-"""
+"""What Vonage refuses in an NCCO, and in a request that plays audio, beyond the SDK's models."""
 
 import json
 import re
@@ -20,11 +17,7 @@ SYNTAX_ERROR = "Syntax error in NCCO. Invalid value type or action."  # [Webhook
 
 
 class Refused(ValueError):
-    """Something that Vonage refuses: what it is, and why."""
-
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"{name}: {reason}")
-        self.name, self.reason = name, reason
+    """What Vonage refuses, and why: its two arguments."""
 
 
 def read_json(data: bytes) -> Any:
@@ -36,7 +29,7 @@ def read_json(data: bytes) -> Any:
 
 
 def read_ncco(response: requests.Response | None) -> list[dict[str, Any]]:
-    """The NCCO in an answer; ValueError with the reason if Vonage would not run it.
+    """The NCCO in an answer; ValueError with the reason, and details, if Vonage would not run it.
 
     The status must be 200, the type application/json. [support article on NCCO download]
     """
@@ -47,18 +40,18 @@ def read_ncco(response: requests.Response | None) -> list[dict[str, Any]]:
     if response.headers.get("Content-Type", "").partition(";")[0] != "application/json":
         raise ValueError("The answer webhook's content type is not application/json.")
     try:
-        ncco = read_json(response.content)
+        ncco: list[dict[str, Any]] = read_json(response.content)
         if not isinstance(ncco, list):
             raise Refused("NCCO", "must be an array")
         for action, following in zip(ncco, [*ncco[1:], None], strict=False):
             _check_action(action, following)
     except Refused as error:
-        raise ValueError(f"{SYNTAX_ERROR} {error}") from error
+        raise ValueError(SYNTAX_ERROR, *error.args) from error
     return ncco
 
 
 def check_stream(body: Any) -> dict[str, Any]:
-    """The body of a request that plays audio, without nulls and text; raises Refused.
+    """The body of a request that plays audio, without nulls; raises Refused.
 
     The level is a string in the OpenAPI file, and a number in the SDK: either is taken.
     """

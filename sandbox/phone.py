@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from queue import Queue
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -75,9 +76,10 @@ def _news(vonage: Sandbox, calls: dict[str, Call]) -> Iterator[str]:
     if sum(not call.over.is_set() for call in calls.values()) >= MOST_CALLS:
         yield _event(line=f"Only {MOST_CALLS} calls at a time: hang up in another tab.", over=True)
         return
-    call, told = vonage.new_call({}), 0
-    call.speaks, calls[call.uuid] = True, call
-    threading.Thread(target=vonage.connect, args=(call,), daemon=True).start()
+    ready: Queue[Call] = Queue()
+    threading.Thread(target=vonage.dial, kwargs={"phone": ready.put}, daemon=True).start()
+    call, told = ready.get(), 0
+    calls[call.uuid] = call
     try:
         yield _event(uuid=call.uuid, number=call.parameters["from"])
         while not (call.over.is_set() and told == len(call.story)):

@@ -84,8 +84,8 @@ def create_voice_api(account: Account, calls: Mapping[str, Call], asked: list[As
     @api.errorhandler(HTTPException)
     def refuse(error: Refused | HTTPException) -> tuple[Response, int]:
         if isinstance(error, Refused):
-            wrong = [{"name": error.name, "reason": error.reason}]
-            return jsonify(type=400, title="Bad Request", invalid_parameters=wrong), 400
+            wrong = {"name": error.args[0], "reason": error.args[1]}
+            return jsonify(type=400, title="Bad Request", invalid_parameters=[wrong]), 400
         code = error.code or 500
         return jsonify(type=code, title=error.name, detail=error.description), code
 

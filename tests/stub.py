@@ -10,6 +10,7 @@ from typing import Any
 from werkzeug import Request, Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from sandbox import Call
 from tests.faults import FaultySandbox
 
 
@@ -52,9 +53,11 @@ class StubbedSandbox(FaultySandbox):
             kept.clear()
         self.answers[:] = [[{"action": "conversation", "name": "Room"}]]
 
-    def events(self) -> list[dict[str, Any]]:
-        """The parameters of the events that came in."""
-        return [one.parameters for one in self.webhooks if one.path == "/webhooks/event"]
+    def events(self, call: Call) -> list[dict[str, Any]]:
+        """The parameters of the events about a call that came in."""
+        events = [one.parameters for one in self.webhooks if one.path == "/webhooks/event"]
+        ids = (call.uuid, call.parameters.get("conversation_uuid"))
+        return [one for one in events if {one.get("uuid"), one.get("conversation_uuid")} & {*ids}]
 
     @property
     def _serve(self) -> Any:

@@ -100,7 +100,7 @@ def test_a_caller_has_from_or_from_user(sandbox: StubbedSandbox) -> None:
     call = sandbox.dial({"from_user": "alice"})
     assert {"from", "from_user"} & set(call.parameters) == {"from_user"}
     call.hang_up()
-    assert all("from" not in event for event in sandbox.events())
+    assert all("from" not in event for event in sandbox.events(call))
     assert call.describe()["from"] == {"type": "app", "user": "alice"}
 
 
@@ -108,7 +108,7 @@ def test_the_events_of_a_call(sandbox: StubbedSandbox) -> None:
     call = sandbox.dial()
     call.hears("is in the conference")
     call.hang_up()
-    events = [event for event in sandbox.events() if event["uuid"] == call.uuid]
+    events = sandbox.events(call)
     statuses = [event.get("status") for event in events]
     assert statuses == ["started", "ringing", "answered", None, "completed"]
     usual = {"from", "to", "uuid", "conversation_uuid", "status", "direction", "timestamp"}
@@ -139,10 +139,10 @@ def test_completed_follows_every_end_but_rejected(
     call = sandbox.dial(pick_up=False)
     sandbox.webhooks.clear()
     call.hang_up(status)
-    assert [event["status"] for event in sandbox.events()] == sent
+    assert [event["status"] for event in sandbox.events(call)] == sent
     assert call.ended.is_set()
     if status != "rejected":
-        assert sandbox.events()[-1]["start_time"] is None
+        assert sandbox.events(call)[-1]["start_time"] is None
 
 
 @pytest.mark.parametrize("answered_first", [True, False])
@@ -157,11 +157,12 @@ def test_answered_comes_before_the_answer_webhook_or_after_it(
 
 def test_an_event_that_fails_is_sent_once(sandbox: StubbedSandbox) -> None:
     sandbox.files["/webhooks/event"] = Response(status=503)
-    response = sandbox.dial(pick_up=False).event("ringing")
+    call = sandbox.dial(pick_up=False)
+    response = call.event("ringing")
     assert response is not None
     assert response.status_code == 503
     del sandbox.files["/webhooks/event"]
-    assert sandbox.events() == []
+    assert sandbox.events(call) == []
 
 
 # What is heard
@@ -187,9 +188,9 @@ def test_a_key_press_or_its_absence_is_sent(sandbox: StubbedSandbox, keys: str) 
         call.press(keys)
     call.hears("hears the end of the NCCO")
     assert call.ended.wait(5)
-    (pressed,) = [event["dtmf"] for event in sandbox.events() if "dtmf" in event]
+    (pressed,) = [event["dtmf"] for event in sandbox.events(call) if "dtmf" in event]
     assert pressed == {"digits": keys, "timed_out": not keys}
-    assert sandbox.events()[-1]["disconnected_by"] == "platform"
+    assert sandbox.events(call)[-1]["disconnected_by"] == "platform"
 
 
 def test_a_key_press_does_nothing_without_barge_in(sandbox: StubbedSandbox) -> None:

@@ -1,0 +1,400 @@
+"""The phone, in a real browser: what it says, what it sounds like, and who may use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from werkzeug import Response
+
+from sandbox import FOLDER, Account, serve
+from sandbox.phone import create_phone
+from tests.conftest import need
+from tests.faults import FaultySandbox
+from tests.stub import StubbedSandbox
+
+AXE = FOLDER / ".ci/node_modules/axe-core/axe.min.js"
+SWITCHES = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+)
+MUSIC = (FOLDER / "static" / "hold-music.mp3").read_bytes()
+ROOM = {"action": "conversation", "name": "Room"}
+SOUNDS = "!audio.paused && audio.currentTime > 0.05 && audio.src.startsWith('blob:')"
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    path = need("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=SWITCHES.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def stub(account: Account) -> Iterator[StubbedSandbox]:
+    with StubbedSandbox(account=account) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(stub: StubbedSandbox) -> Iterator[StubbedSandbox]:
+    """A sandbox whose app answers with a conference, and has the bundled music."""
+    stub.files["/music.mp3"] = Response(MUSIC, mimetype="audio/mpeg")
+    yield stub
+    stub.reset()
+
+
+@pytest.fixture(scope="module")
+def phone(stub: StubbedSandbox) -> Iterator[str]:
+    """The address of the phone."""
+    server = serve(create_phone(stub), 0)
+    yield f"http://localhost:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def open_phone(chromium: Browser, phone: str) -> Iterator[Open]:
+    """Open the phone in a tab."""
+    context = chromium.new_context()
+
+    def open_phone(address: str = phone) -> Page:
+        page = context.new_page()
+        page.goto(address)
+        return page
+
+    yield open_phone
+    context.close()
+
+
+def press(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def reads(page: Page, text: str) -> None:
+    """Wait until the phone says this."""
+    expect(page.get_by_role("log")).to_contain_text(text)
+
+
+def until(test: Callable[[], Any], what: str = "") -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + 5
+    while not test():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+def wait_for(page: Page, script: str) -> None:
+    """Wait until a script in the page is true."""
+    until(lambda: page.evaluate(script), script)
+
+
+def stream(sandbox: StubbedSandbox, **more: Any) -> dict[str, Any]:
+    """An action that plays the music."""
+    return {"action": "stream", "streamUrl": [f"{sandbox.public_url}/music.mp3"], **more}
+
+
+def play(
+    sandbox: StubbedSandbox, path: str = "/music.mp3", loop: int = 1, level: float = 0
+) -> None:
+    """Play into every call, as the Voice API does."""
+    for call in sandbox.calls.values():
+        call.start_stream(sandbox.public_url + path, loop, level)
+
+
+# What it sounds like
+
+
+def test_dial_play_stop_and_hang_up(account: Account, open_phone: Open) -> None:
+    """With the app itself."""
+    with FaultySandbox({"ANSWER_WITH": "conversation"}, account=account) as sandbox:
+        server = serve(create_phone(sandbox), 0)
+        page = open_phone(f"http://localhost:{server.server_port}")
+        press(page, "Dial")
+        reads(page, "is in the conference, with 0 more")
+        number = page.get_by_role("status").inner_text()
+        assert number == next(iter(sandbox.calls.values())).parameters["from"]
+        requests.get(f"{sandbox.app_url}/stream", timeout=5).raise_for_status()
+        wait_for(page, SOUNDS)
+        requests.get(f"{sandbox.app_url}/stream/stop", timeout=5).raise_for_status()
+        wait_for(page, "audio.paused")
+        reads(page, "hears the music stop")
+        press(page, "Hang up")
+        reads(page, "hangs up")
+        until(lambda: requests.get(f"{sandbox.app_url}/stream", timeout=5).status_code == 409)
+        server.shutdown()
+
+
+def test_nothing_sounds_before_the_call_is_answered(
+    sandbox: StubbedSandbox, open_phone: Open
+) -> None:
+    page = open_phone()
+    press(page, "Dial")
+    reads(page, "is in the conference")
+    assert page.evaluate("audio.src").startswith("data:audio/wav")
+    press(page, "Hang up")
+    reads(page, "hangs up")
+    expect(page.get_by_role("button", name="Dial")).to_be_enabled()
+
+
+def test_a_stream_has_its_level_and_its_loop_and_replaces_another(
+    sandbox: StubbedSandbox, open_phone: Open
+) -> None:
+    page = open_phone()
+    press(page, "Dial")
+    reads(page, "is in the conference")
+    play(sandbox, level=0.5)
+    wait_for(page, SOUNDS)
+    first = page.evaluate("audio.src")
+    assert page.evaluate("[gain.gain.value, audio.loop, left]") == [1.5, False, 0]
+    play(sandbox, loop=0, level=-1)
+    wait_for(page, f"{SOUNDS} && audio.src !== {first!r}")
+    assert page.evaluate("[gain.gain.value, audio.loop]") == [0, True]
+
+
+def test_a_stream_plays_so_many_times(sandbox: StubbedSandbox, open_phone: Open) -> None:
+    page = open_phone()
+    press(page, "Dial")
+    reads(page, "is in the conference")
+    play(sandbox, loop=2)
+    wait_for(page, SOUNDS)
+    for _ in range(2):
+        page.evaluate("audio.currentTime = audio.duration - 0.1")
+        wait_for(page, "audio.currentTime < 1 || audio.ended")
+    wait_for(page, "audio.ended && audio.paused && left === -1")
+
+
+def test_what_follows_a_talk_waits_until_it_is_spoken(
+    sandbox: StubbedSandbox, open_phone: Open
+) -> None:
+    sandbox.answers = [[{"action": "talk", "text": "<speak>One moment</speak>"}, ROOM]]
+    page = open_phone()
+    page.evaluate(
+        "speechSynthesis.speak = (words) => { speaking = words; };"
+        "const before = { set: (value) => { speaking = value; } }; var speaking = null;"
+    )
+    press(page, "Dial")
+    reads(page, "One moment")
+    wait_for(page, "speaking !== null")
+    assert page.evaluate("speaking.text") == "One moment"
+    assert not any("is in" in line for line in next(iter(sandbox.calls.values())).story)
+    page.evaluate("speaking.onend()")
+    reads(page, "is in the conference")
+
+
+def test_a_key_ends_the_music_with_barge_in(sandbox: StubbedSandbox, open_phone: Open) -> None:
+    sandbox.answers = [[stream(sandbox, bargeIn=True), {"action": "input", "type": ["dtmf"]}]]
+    page = open_phone()
+    press(page, "Dial")
+    wait_for(page, SOUNDS)
+    press(page, "hash")
+    reads(page, "hears the music end")
+    reads(page, "hears the end of the NCCO")
+    assert page.evaluate("audio.paused")
+    (call,) = sandbox.calls.values()
+    assert call.ended.wait(5)
+    pressed = [event["dtmf"]["digits"] for event in sandbox.events(call) if "dtmf" in event]
+    assert pressed == ["#"]
+
+
+def test_hold_music_ends_when_the_second_phone_dials(
+    sandbox: StubbedSandbox, open_phone: Open
+) -> None:
+    hold = {"startOnEnter": False, "musicOnHoldUrl": [f"{sandbox.public_url}/music.mp3"]}
+    sandbox.answers = [[{**ROOM, **hold}], [ROOM]]
+    first, second = open_phone(), open_phone()
+    press(first, "Dial")
+    wait_for(first, SOUNDS)
+    press(second, "Dial")
+    reads(first, "hears the music stop, is in the conference, with 1 more")
+    wait_for(first, "audio.paused")
+
+
+def test_five_tabs_sound_at_once_and_a_sixth_is_refused(
+    sandbox: StubbedSandbox, open_phone: Open
+) -> None:
+    sandbox.answers = [[stream(sandbox)]]
+    pages = [open_phone() for _ in range(6)]
+    for page in pages[:5]:
+        press(page, "Dial")
+    for page in pages[:5]:
+        wait_for(page, SOUNDS)
+    press(pages[5], "Dial")
+    reads(pages[5], "Only 5 calls at a time")
+    expect(pages[5].get_by_role("button", name="Dial")).to_be_enabled()
+    press(pages[0], "1")
+    assert all(page.evaluate(SOUNDS) for page in pages[:5])
+    press(pages[0], "Hang up")
+    reads(pages[0], "hangs up")
+    press(pages[5], "Dial")
+    wait_for(pages[5], SOUNDS)
+
+
+def test_what_vonage_cannot_play_is_not_played(sandbox: StubbedSandbox, open_phone: Open) -> None:
+    header = b"\x10\0\0\0\1\0\1\0\x40\x1f\0\0\xc0\x5d\0\0\3\0\x18\0data\xc0\x5d\0\0"
+    wav = b"RIFF\xe4\x5d\0\0WAVEfmt " + header + bytes(24000)
+    sandbox.files["/24-bits.wav"] = Response(wav, mimetype="audio/wav")
+    page = open_phone()
+    press(page, "Dial")
+    reads(page, "is in the conference")
+    play(sandbox, "/24-bits.wav")
+    reads(page, "hears nothing: a WAV of 24 bits")
+    assert page.evaluate("audio.src").startswith("data:")
+
+
+def test_a_refusal_shows_on_the_phone(sandbox: StubbedSandbox, open_phone: Open) -> None:
+    sandbox.answers = [[{"action": "sing"}]]
+    page = open_phone()
+    press(page, "Dial")
+    reads(page, "is cut off: Syntax error in NCCO")
+    expect(page.get_by_role("button", name="Dial")).to_be_enabled()
+
+
+# In a tab that nobody sees
+
+
+class Tab:
+    """A tab of a window with others, which Playwright would always take for visible."""
+
+    numbers = count(1)
+
+    def __init__(self, browser: Browser, address: str) -> None:
+        self.session, self.answers = browser.new_browser_cdp_session(), dict[int, Any]()
+        self.session.on("Target.receivedMessageFromTarget", self._take)
+        self.target = self.session.send("Target.createTarget", {"url": address})["targetId"]
+        attach = {"targetId": self.target, "flatten": False}
+        self.id = self.session.send("Target.attachToTarget", attach)["sessionId"]
+
+    def _take(self, event: dict[str, Any]) -> None:
+        message = json.loads(event["message"])
+        if event["sessionId"] == self.id and "id" in message:
+            self.answers[message["id"]] = message["result"]["result"].get("value")
+
+    def evaluate(self, script: str) -> Any:
+        """What a script gives that runs as if somebody had clicked."""
+        number = next(self.numbers)
+        params = {"expression": script, "userGesture": True, "returnByValue": True}
+        message = {"id": number, "method": "Runtime.evaluate", "params": params}
+        sent = {"sessionId": self.id, "message": json.dumps(message)}
+        self.session.send("Target.sendMessageToTarget", sent)
+        until(lambda: self.session.send("Target.getTargets") and number in self.answers, script)
+        return self.answers[number]
+
+    def close(self) -> None:
+        """Close the tab."""
+        self.session.send("Target.closeTarget", {"targetId": self.target})
+
+
+def test_a_tab_in_the_background_sounds(
+    sandbox: StubbedSandbox, chromium: Browser, phone: str
+) -> None:
+    tab = Tab(chromium, phone)
+    until(lambda: tab.evaluate("document.readyState === 'complete' && typeof call === 'object'"))
+    tab.evaluate("part('dial').click()")
+    until(lambda: "is in the conference" in tab.evaluate("part('story').textContent"))
+    front = Tab(chromium, "about:blank")
+    until(lambda: tab.evaluate("document.visibilityState") == "hidden")
+    play(sandbox)
+    until(lambda: tab.evaluate(SOUNDS), SOUNDS)
+    (call,) = sandbox.calls.values()
+    assert not call.over.is_set()
+    tab.close()
+    assert call.over.wait(2)
+    front.close()
+
+
+@pytest.mark.parametrize("how", ["close", "reload"])
+def test_a_tab_that_is_gone_hangs_up(sandbox: StubbedSandbox, open_phone: Open, how: str) -> None:
+    page = open_phone()
+    press(page, "Dial")
+    reads(page, "is in the conference")
+    (call,) = sandbox.calls.values()
+    getattr(page, how)()
+    assert call.over.wait(2)
+
+
+def test_the_end_of_the_sandbox_shows_on_the_phone(
+    sandbox: StubbedSandbox, open_phone: Open
+) -> None:
+    page = open_phone()
+    press(page, "Dial")
+    reads(page, "is in the conference")
+    sandbox.hang_up_all("hangs up: the sandbox has ended")
+    reads(page, "hangs up: the sandbox has ended")
+
+
+# Who may use it
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/", {}, 200),
+        ("/", {"Sec-Fetch-Site": "none"}, 200),
+        ("/", {"Sec-Fetch-Site": "same-site"}, 403),
+        ("/", {"Sec-Fetch-Site": "cross-site"}, 403),
+        ("/", {"Host": "evil.example"}, 403),
+        ("/", {"X-Forwarded-For": "203.0.113.9"}, 403),
+        ("/phone.js", {"Sec-Fetch-Site": "same-origin"}, 200),
+        ("/phone.js", {}, 403),
+        ("/dial", {}, 403),
+        ("/dial", {"Sec-Fetch-Site": "same-site"}, 403),
+        ("/dial", {"Sec-Fetch-Site": "same-origin", "Host": "evil.example"}, 403),
+        ("/calls/x/audio", {"Sec-Fetch-Site": "same-origin"}, 404),
+    ],
+)
+def test_only_its_own_page_on_this_machine_reaches_it(
+    phone: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    response = requests.get(phone + path, headers=headers, timeout=5)
+    assert response.status_code == status
+    assert response.headers["Cache-Control"] == "no-store"
+    assert "default-src 'none'; script-src 'self'" in response.headers["Content-Security-Policy"]
+    assert "unsafe" not in response.headers["Content-Security-Policy"]
+
+
+# It is fit for people
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "in a call"])
+def test_axe_finds_nothing_against_it(
+    sandbox: StubbedSandbox, open_phone: Open, busy: bool
+) -> None:
+    if not AXE.exists() and os.environ.get("CI"):
+        pytest.fail(f"{AXE} is missing: .ci/run installs it")
+    if not AXE.exists():
+        pytest.skip(f"needs {AXE}: npm install --prefix .ci --no-save axe-core")
+    page = open_phone()
+    if busy:
+        press(page, "Dial")
+        reads(page, "is in the conference")
+    page.evaluate(AXE.read_text())
+    for width in (360, 1440):
+        page.set_viewport_size({"width": width, "height": 800})
+        for scheme in ("dark", "light"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            found = page.evaluate("axe.run()")
+            assert [violation["help"] for violation in found["violations"]] == []
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_the_keyboard_is_enough(sandbox: StubbedSandbox, open_phone: Open) -> None:
+    page = open_phone()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Dial")).to_be_focused()
+    page.keyboard.press("Enter")
+    reads(page, "is in the conference")
+    expect(page.get_by_role("button", name="Hang up")).to_be_focused()
+    page.keyboard.press("Enter")
+    reads(page, "hangs up")
+    expect(page.get_by_role("button", name="Dial")).to_be_focused()
