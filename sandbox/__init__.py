@@ -1,7 +1,6 @@
 """A stand-in for Vonage on loopback: dial the server, and hear what it plays, without an account.
 
-It meets the app over HTTP only. A fact about Vonage is followed by Vonage's document, in
-brackets; the tests have them in tables, and in test_sandbox.py what no document says.
+Vonage's document follows a fact in brackets; tests/test_sandbox.py has what no document says.
 """
 
 import os
@@ -36,10 +35,9 @@ S = TypeVar("S", bound="Sandbox")
 
 
 class Sandbox(Tunnel):
-    """Vonage, with one application whose webhooks lead to one running app: a context manager.
+    """Vonage, with one application whose webhooks lead to an app, which runs in the context.
 
-    The app gets `settings` beside those that it needs here. `on_line` is called with each line of
-    a call's story. `asked` are the requests to the Voice API, `log` is what the app prints.
+    The app gets `settings` beside what it needs here; `on_line` gets each line of a call's story.
     """
 
     def __init__(
@@ -56,7 +54,7 @@ class Sandbox(Tunnel):
         self._command = command or [sys.executable, str(FOLDER / "app.py")]
         self._on_line, self._news, self._numbers = on_line, threading.Condition(), count(1)
         self.calls: dict[str, Call] = {}
-        self.asked: list[Asked] = []
+        self.asked: list[Asked] = []  # of the Voice API
         self.app: subprocess.Popen[bytes] | None = None
         self._temporary = tempfile.TemporaryDirectory(prefix="sandbox-")
         self.folder = Path(self._temporary.name)
@@ -130,9 +128,9 @@ class Sandbox(Tunnel):
     ) -> Call:
         """Call the number: gives the call when its NCCO has come, and runs unless it is refused.
 
-        `parameters` replace the answer webhook's own; one that is None is left out. Without
-        `pick_up` the leg is answered by call.pick_up(); with `answered_first`, before the app is
-        asked. [support article] A `phone` is given the call before it rings, and speaks its talks.
+        `parameters` replace Vonage's own, or leave one out (None). Without `pick_up` the leg waits
+        for call.pick_up(); with `answered_first` it is answered before the app is asked, as a
+        support article has it. A `phone` gets the call before it rings, and speaks its talks.
         """
         number = next(self._numbers)
         asked: dict[str, Any] = {"to": "442079460000", "from": f"4477009{number:05d}"}
@@ -173,7 +171,7 @@ class Silent(serving.WSGIRequestHandler):
 
 
 def serve(app: Flask, port: int, files: tuple[str, str] | None = None) -> serving.BaseWSGIServer:
-    """Serve an app on this machine, with a certificate's files over TLS, until server.shutdown()."""
+    """Serve an app on this machine until server.shutdown(), with a certificate's files over TLS."""
     server = serving.make_server("127.0.0.1", port, app, threaded=True, request_handler=Silent)
     if files:  # hands are shaken in each request's thread: a slow client holds up no other
         server.ssl_context = tls = serving.load_ssl_context(*files)

@@ -28,7 +28,7 @@ def main() -> int:
         if sandbox.is_taken(port):
             parser.error(f"port {port} is in use: choose another with {name}")
     settings = {"ANSWER_WITH": "stream" if options.stream else "conversation"}
-    settings["VOICE_CONFERENCE_QUORUM"] = str(options.quorum or "")
+    settings["VOICE_CONFERENCE_QUORUM"] = "" if options.quorum is None else str(options.quorum)
     began, ending = time.monotonic(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: ending.set())

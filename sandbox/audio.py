@@ -39,10 +39,7 @@ def _wav_seconds(data: bytes) -> float:
 
 
 def _mp3_seconds(data: bytes) -> float:
-    """How long the frames of an MP3 last; what is between them is skipped, as players do.
-
-    Other files have bytes like those of a frame: only two of a kind in a row count, or a last one.
-    """
+    """How long its frames last: two of a kind in a row, or a last one. Players skip the rest."""
     at, good, seconds = 0, 0, 0.0
     while True:
         if data[at : at + 3] == b"ID3" and len(data) >= at + 10:

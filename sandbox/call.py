@@ -3,60 +3,53 @@
 Not acted on: the NCCO in an answer to an `input` event, `endOnExit`, and actions known by name.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from threading import TIMEOUT_MAX, Condition, Event, Thread
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
-
-import requests
 
 from sandbox.audio import sound
 from sandbox.webhooks import Tunnel
 
-NAMES = ("from", "from_user", "to", "uuid", "conversation_uuid")  # what most events say of a leg
+NAMES = ("from", "to", "from_user", "uuid", "conversation_uuid")  # what most events say of a leg
 
 
 @dataclass(eq=False)
 class Call:
-    """A leg, from dialling to hanging up, among all `calls` of an application.
-
-    What happens becomes a line of its story, and `on_line` is called with it; `news` is the lock
-    for all of that.
-    """
+    """A leg, from dialling to hanging up; `on_line` is called with each line of its story."""
 
     tunnel: Tunnel
-    calls: dict[str, "Call"]
-    news: threading.Condition
+    calls: dict[str, "Call"]  # all of the application
+    news: Condition  # the lock for what happens to them
     on_line: Callable[["Call", str], None]
     name: str
     region: str
     parameters: dict[str, Any]  # of the answer webhook
     ncco: list[dict[str, Any]] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
-    sounds: list[dict[str, Any]] = field(default_factory=list)  # for each line, see tell()
+    sounds: list[dict[str, Any]] = field(default_factory=list)  # of each line, for a phone
     audio: bytes = b""  # what was fetched last
-    speaks: bool = False  # whether a talk lasts until spoken()
     playing: str | None = None  # the URL that the Voice API was told to play
+    speaks: bool = False  # whether a talk lasts until spoken()
     answered: float | None = None  # since when
-    over: threading.Event = field(default_factory=threading.Event)
-    ended: threading.Event = field(default_factory=threading.Event)  # over, and the app knows
-    _until: float = 0
+    over: Event = field(default_factory=Event)
+    ended: Event = field(default_factory=Event)  # over, and the app knows
     _last_status: str = "completed"
     _conference: str | None = None
     _waiting: bool = False  # for the conference to start
     _digits: str = ""
     _barges: bool = False  # whether a key ends what is heard
-    _go_on: threading.Event = field(default_factory=threading.Event)  # to the next action
-    _stopped: threading.Event = field(default_factory=threading.Event)  # what is heard now
+    _go_on: Event = field(default_factory=Event)  # to the next action
+    _stopped: Event = field(default_factory=Event)  # what is heard now
 
     def __post_init__(self) -> None:
         self.uuid = str(self.parameters.get("uuid"))
 
     def tell(self, line: str, **sounds: Any) -> None:
-        """Add a line to the story, and what a phone needs to sound like it."""
+        """Add a line to the story."""
         with self.news:
             self.story.append(line)
             self.sounds.append(sounds)
@@ -67,10 +60,9 @@ class Call:
         """Wait for a line of the story with this text in it, and give it; fail without one."""
         with self.news:
             self.news.wait_for(lambda: any(text in line for line in self.story), timeout)
-            for line in self.story:
-                if text in line:
-                    return line
-        raise AssertionError(f"{self.name} never hears {text!r}, but: {self.story}")
+            found = [line for line in self.story if text in line]
+        assert found, f"{self.name} never hears {text!r}, but: {self.story}"
+        return found[0]
 
     def press(self, digit: str = "1") -> None:
         """Press a key."""
@@ -92,7 +84,7 @@ class Call:
         """The leg is answered, and its NCCO runs."""
         if not self.answered:
             self.answer()
-        threading.Thread(target=self._run, daemon=True).start()
+        Thread(target=self._run, daemon=True).start()
 
     def hang_up(self, status: str = "completed") -> None:
         """End the call, as the caller; it is over for Vonage before the events are sent."""
@@ -103,7 +95,7 @@ class Call:
         with self.news:
             if self.over.is_set():
                 return
-            self._last_status, self._until = status, time.time()
+            self._last_status = status
             for event in (self.over, self._go_on, self._stopped):
                 event.set()
             self.tell(line, stop=True)
@@ -113,64 +105,71 @@ class Call:
             self.event("completed", disconnected_by=by)
         self.ended.set()
 
-    def event(
-        self, status: str | None = None, names: Iterable[str] = NAMES, **more: Any
-    ) -> requests.Response | None:
-        """Send an event with these parameters, the fields of its status, and with `more`."""
-        fields = {**self._fields(status, names), "timestamp": _text(time.time()), **more}
+    def event(self, status: str | None = None, names: Iterable[str] = NAMES, **more: Any) -> Any:
+        """Send an event with the fields of its status: gives the answer. [Webhook reference]"""
+        fields = {name: self.parameters[name] for name in names if name in self.parameters}
+        now, began = time.time(), self.answered
+        if status:
+            fields |= {"status": status, "direction": "inbound"}
+        if status in ("answered", "completed"):  # what is not known yet is null [captured bodies]
+            fields |= {"start_time": None, "rate": None, "network": None}
+        if status == "completed":
+            fields |= {"start_time": _text(began) if began else None, "end_time": _text(now)}
+            fields |= {"duration": str(int(now - (began or now))), "rate": "0.00", "price": "0.00"}
+            fields |= {"network": "65512", "disconnected_by": "platform", "sip_code": 200}
+        fields |= {"timestamp": _text(now), **more}
         return self.tunnel.send("POST", "/webhooks/event", fields)
 
     def describe(self) -> dict[str, Any]:
         """The leg as the Voice API describes it. [Voice API]"""
-        live = "answered" if self.answered else "ringing"
-        fields = self._fields(self._last_status if self.over.is_set() else live)
-        ends = {name: {"type": "phone", "number": fields.get(name)} for name in ("from", "to")}
-        if user := fields.pop("from_user", None):
+        status = "answered" if self.answered else "ringing"
+        known = {name: self.parameters.get(name) for name in ("uuid", "conversation_uuid")}
+        ends = {name: {"type": "phone", "number": self.parameters.get(name)} for name in NAMES[:2]}
+        if user := self.parameters.get("from_user"):
             ends["from"] = {"type": "app", "user": user}
-        return {**fields, **ends}
+        status = self._last_status if self.over.is_set() else status
+        return {**known, **ends, "status": status, "direction": "inbound"}
 
     def start_stream(self, url: str, loop: int, level: float) -> None:
         """Play audio in place of what is heard, as the Voice API. [vonage-java-sdk issue 243]"""
         self.playing = url
         music = self._replace(), "music", url, loop, level
-        threading.Thread(target=self._listen, args=music, daemon=True).start()
+        Thread(target=self._listen, args=music, daemon=True).start()
 
     def stop_stream(self) -> None:
         """Stop what the Voice API plays."""
-        with self.news:
-            self._replace()
-            self.playing = None
-            self.tell("hears the music stop", stop=True)
+        self._replace()
+        self.playing = None
+        self.tell("hears the music stop", stop=True)
 
     def _run(self) -> None:
         for action in self.ncco:
             given = {name: value for name, value in action.items() if value is not None}
+            name, level = given["action"], given.get("level", 0)
             self._barges = given.get("bargeIn", False)
             self._digits = "" if self._barges else self._digits
             self._go_on.clear()
             if self.over.is_set():
                 return
-            level = given.get("level", 0)
-            if given["action"] == "talk":
-                say = {"say": given["text"], "barges": self._barges, "level": level}
-                self.tell(f'hears "{given["text"]}"', **say)
-                self._go_on.wait(self.speaks * (10 + len(given["text"]) / 5))
-            elif given["action"] == "stream":
+            if name == "talk":
+                text = given["text"]
+                self.tell(f'hears "{text}"', say=text, barges=self._barges, level=level)
+                self._go_on.wait(self.speaks * (10 + len(text) / 5))
+            elif name == "stream":
                 music = given["streamUrl"][0], given.get("loop", 1), level
                 lasts = self._listen(self._replace(), "music", *music)
                 self._go_on.wait(lasts)
                 if lasts and not self.over.is_set():
                     self.tell("hears the music end", stop=True)
-            elif given["action"] == "input" and "dtmf" in given["type"]:  # it waits for no more
+            elif name == "input" and "dtmf" in given["type"]:  # it waits for no more keys
                 self.event(dtmf={"digits": self._digits, "timed_out": not self._digits})
-            elif given["action"] == "conversation":
+            elif name == "conversation":
                 self._enter(given)
                 self.over.wait()
         self.end("hears the end of the NCCO")
 
     def _enter(self, action: dict[str, Any]) -> None:
-        """Enter a conference, or wait until somebody starts it. [NCCO reference]"""
-        with self.news:
+        with self.news:  # nobody is in a conference until somebody starts it [NCCO reference]
             self._conference, self._waiting = action["name"], True
             legs = [leg for leg in list(self.calls.values()) if not leg.over.is_set()]
             legs = [leg for leg in legs if leg._conference == self._conference]
@@ -186,22 +185,18 @@ class Call:
             self._listen(self._replace(), "hold music", action["musicOnHoldUrl"][0], 0, 0)
 
     def _join(self, others: int) -> None:
-        """Be moved to the conference, now that it has started; that ends the hold music."""
         left = self.parameters.get("conversation_uuid")
         to = f"CON-{uuid5(NAMESPACE_URL, str(self._conference))}"
-        moved = {"conversation_uuid_from": left, "conversation_uuid_to": to, "type": "transfer"}
         self.parameters["conversation_uuid"] = to
-        self.event(names=("uuid",), **moved)
+        moved = {"conversation_uuid_from": left, "conversation_uuid_to": to, "type": "transfer"}
+        self.event(None, ("uuid",), **moved)
         with self.news:
-            held = "hears hold music" in self.story[-1]
-            if held:
+            stops = "hears the music stop, " if "hears hold music" in self.story[-1] else ""
+            if stops:
                 self._replace()
-            stops = "hears the music stop, " if held else ""
-            self.tell(f"{stops}is in the conference, with {others} more", stop=held)
+            self.tell(f"{stops}is in the conference, with {others} more", stop=bool(stops))
 
-    def _listen(
-        self, stopped: threading.Event, what: str, url: str, loop: int, level: float
-    ) -> float:
+    def _listen(self, stopped: Event, what: str, url: str, loop: int, level: float) -> float:
         """Fetch audio and hear it, unless it is stopped meanwhile; gives for how many seconds."""
         try:
             audio = self.tunnel.fetch(url)
@@ -218,29 +213,14 @@ class Call:
                 return 0
             self.audio, plays = audio, {"play": min(loop, 10**9), "level": level}
             self.tell(f"hears {what}: {url}, {kind} of {seconds:.0f} s, {times}{at}", **plays)
-        return min(seconds * min(loop or 10**9, 10**9), threading.TIMEOUT_MAX)
+        return min(seconds * min(loop or 10**9, 10**9), TIMEOUT_MAX)
 
-    def _replace(self) -> threading.Event:
+    def _replace(self) -> Event:
         """Stop what is heard; gives the event that stops what comes in its place."""
         with self.news:
             self._stopped.set()
-            self._stopped = threading.Event()
+            self._stopped = Event()
             return self._stopped
-
-    def _fields(self, status: str | None, names: Iterable[str] = NAMES) -> dict[str, Any]:
-        """What an event says; null is not known yet. [Webhook reference; captured bodies]"""
-        fields = {name: self.parameters[name] for name in names if name in self.parameters}
-        began = _text(self.answered) if self.answered else None
-        seconds = int(self._until - self.answered) if self.answered else 0
-        if status:
-            fields |= {"status": status, "direction": "inbound"}
-        if status == "answered":
-            fields |= {"start_time": None, "rate": None, "network": None}
-        if status == "completed":
-            fields |= {"start_time": began, "end_time": _text(self._until), "network": "65512"}
-            fields |= {"duration": str(seconds), "rate": "0.00", "price": "0.00"}
-            fields |= {"disconnected_by": "platform", "sip_code": 200}
-        return fields
 
 
 def _text(moment: float) -> str:

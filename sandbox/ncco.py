@@ -29,13 +29,10 @@ def read_json(data: bytes) -> Any:
 
 
 def read_ncco(response: requests.Response | None) -> list[dict[str, Any]]:
-    """The NCCO in an answer; ValueError with the reason, and details, if Vonage would not run it.
-
-    The status must be 200, the type application/json. [support article on NCCO download]
-    """
+    """The NCCO in an answer; ValueError with the reasons if Vonage would not run it."""
     if response is None:
         raise ValueError("The answer webhook cannot be reached.")
-    if response.status_code != 200:
+    if response.status_code != 200:  # nor may the type differ [support article on NCCO download]
         raise ValueError(f"The answer webhook answered {response.status_code}.")
     if response.headers.get("Content-Type", "").partition(";")[0] != "application/json":
         raise ValueError("The answer webhook's content type is not application/json.")
@@ -51,21 +48,17 @@ def read_ncco(response: requests.Response | None) -> list[dict[str, Any]]:
 
 
 def check_stream(body: Any) -> dict[str, Any]:
-    """The body of a request that plays audio, without nulls; raises Refused.
-
-    The level is a string in the OpenAPI file, and a number in the SDK: either is taken.
-    """
+    """The body of a request that plays audio, without nulls; raises Refused."""
     if not isinstance(body, dict):
         raise Refused("body", "must be an object")
     given = {name: value for name, value in body.items() if value is not None}
-    with suppress(ValueError):
+    with suppress(ValueError):  # text in the OpenAPI file, a number in the SDK: either is taken
         given |= {"level": float(given["level"])} if isinstance(given.get("level"), str) else {}
     _check(AudioStreamOptions, given)
     return given
 
 
 def _check_action(action: Any, following: Any) -> None:
-    """Raise Refused for an action that Vonage would not run. [NCCO reference]"""
     name = action.get("action") if isinstance(action, dict) else None
     if name in UNUSED:
         return

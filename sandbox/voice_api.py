@@ -1,7 +1,4 @@
-"""The Voice API, as far as the app uses it. [Voice API; OpenAPI file of April 2021]
-
-The order of the refusals is ours: rate, token, path and method, content type, body, call.
-"""
+"""The Voice API, as far as the app uses it. [Voice API; OpenAPI file of April 2021]"""
 
 import threading
 import time

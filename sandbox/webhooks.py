@@ -21,16 +21,13 @@ AUDIO_TIMEOUT, MOST_REDIRECTS = (3, 10), 5  # no source gives these
 
 
 class Tunnel:
-    """Vonage's end of a tunnel such as ngrok: one public host that leads to the app.
-
-    `web` has other public hosts, each with the address of the server here that stands in for it.
-    """
+    """Vonage's end of a tunnel such as ngrok: one public host that leads to the app."""
 
     def __init__(self, account: Account, host: str, port: int) -> None:
         self.account, self.host, self.port = account, host, port
         self.app_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self.public_host = f"{uuid.uuid4().hex[:8]}.ngrok.example"
-        self.web: dict[str, str] = {}
+        self.web: dict[str, str] = {}  # other public hosts, and the servers here in their place
 
     @property
     def public_url(self) -> str:
@@ -40,16 +37,13 @@ class Tunnel:
     def send(
         self, method: str, path: str, parameters: dict[str, Any], **headers: str | None
     ) -> requests.Response | None:
-        """A signed webhook, by GET with a query, else with a compact body: its answer, if any.
-
-        `headers` replace Vonage's own; one that is None is left out. What is signed of a query
-        is its parameters as JSON. [support article 19033783342876]
-        """
+        """A signed webhook, and its answer; `headers` replace Vonage's, or leave one out (None)."""
+        # A query, too, is signed as compact JSON. [support article 19033783342876]
         body = json.dumps(parameters, ensure_ascii=False, separators=(",", ":")).encode()
-        sent: dict[str, Any] = {"params": parameters} if method == "GET" else {"data": body}
         signed = {"Content-Type": "application/json", "Authorization": self.account.sign(body)}
         timeout, tries = ANSWER if "/answer" in path else EVENT
-        sent |= {"headers": {**signed, **headers}, "timeout": timeout}
+        sent: dict[str, Any] = {"headers": {**signed, **headers}, "timeout": timeout}
+        sent |= {"params": parameters} if method == "GET" else {"data": body}
         response = None
         for _ in range(tries):
             with suppress(requests.RequestException):
@@ -80,19 +74,15 @@ class Tunnel:
         return response.content
 
 
-def _ask_here(
-    method: str, url: str, host: str, headers: Any = None, **options: Any
-) -> requests.Response:
-    """A request as a tunnel hands it on, through no proxy whatever the environment says."""
+def _ask_here(method: str, url: str, host: str, **options: Any) -> requests.Response:
     tunnel = {"Host": host, "X-Forwarded-Host": host, "X-Forwarded-For": "203.0.113.9"}
-    options["headers"] = {**tunnel, "X-Forwarded-Proto": "https", **(headers or {})}
+    options["headers"] = {**tunnel, "X-Forwarded-Proto": "https", **options.get("headers", {})}
     with requests.Session() as session:
-        session.trust_env = False
+        session.trust_env = False  # no proxy for what is on this machine
         return session.request(method, url, allow_redirects=False, **options)
 
 
-def _is_public(host: str) -> bool:
-    """Whether none of the host's addresses is of this machine, or of its network."""
+def _is_public(host: str) -> bool:  # that no address of it is of this machine, or its network
     try:
         found = {str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):

@@ -1,4 +1,4 @@
-// Dials, and plays what is heard: the server says what, in events of one request a call.
+// Dials, and plays what is heard: the server says what, in the events of one request a call.
 "use strict";
 
 const part = (id) => document.getElementById(id);
@@ -7,21 +7,27 @@ const keys = [...part("keys").children];
 // Chromium plays nothing in a hidden tab where nothing has played yet: this plays as you dial.
 const SILENCE = "data:audio/wav;base64,UklGRiYAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQIAAAAAAA==";
 
-let call = null; // the events of the call, while there is one
+let call = null; // its events, while there is one
 let gain = null; // how loud: an element's own volume stops at 1
-let left = 0; // how often the audio plays again, after this time
-let turn = 0; // counts what is heard, so that what comes late is not played
+let left = 0; // how often the audio plays again
+let turn = 0; // what is heard now: whatever comes later than its turn is not played
 let barges = false; // whether a key ends what is being said
 
 function tell(line) {
   const item = document.createElement("li");
   item.textContent = line;
   part("story").append(item);
-  item.scrollIntoView({ block: "nearest" });
 }
 
 function ask(what, body) {
   return fetch(`/calls/${call.uuid}/${what}`, { method: "POST", body }).catch(() => {});
+}
+
+function show() {
+  const focused = document.activeElement;
+  part("dial").disabled = call !== null;
+  for (const button of [part("hang-up"), ...keys]) button.disabled = call === null;
+  if (focused.disabled) part(call ? "hang-up" : "dial").focus();
 }
 
 function silence() {
@@ -32,14 +38,13 @@ function silence() {
 
 /** Play what the server has fetched: so many times, 0 for ever; -1 is silent, 1 twice as loud. */
 async function play(times, level) {
-  silence();
   const mine = turn;
-  // As a blob: an element that loads from the server keeps one of the six connections to it.
+  // Into a blob: an element that loads from the server keeps one of the six connections to it.
   const response = await fetch(`/calls/${call.uuid}/audio`);
-  const url = URL.createObjectURL(await response.blob());
+  const sound = await response.blob();
   if (mine !== turn) return;
   URL.revokeObjectURL(audio.src);
-  audio.src = url;
+  audio.src = URL.createObjectURL(sound);
   audio.loop = times === 0;
   left = times - 1;
   gain.gain.value = 1 + level;
@@ -48,42 +53,33 @@ async function play(times, level) {
 
 /** Speak, where the browser can, and tell the server when that is done. */
 function say(text, level, lines) {
-  silence();
-  let done = () => {
-    done = () => {};
-    ask("spoken", String(lines));
-  };
+  const mine = call;
+  const done = () => mine === call && ask("spoken", String(lines)); // the server takes the first
+  setTimeout(done, window.speechSynthesis ? 2000 + 100 * text.length : 0); // or if neither comes
+  if (!window.speechSynthesis) return;
   const words = new SpeechSynthesisUtterance(text.replace(/<[^<>]*>/g, ""));
   words.volume = Math.min(1, 1 + level);
-  words.onend = words.onerror = () => done(); // without voices, an error at once
-  setTimeout(() => done(), 2000 + 100 * text.length); // a browser may forget to say either
+  words.onend = words.onerror = done; // an error at once where there are no voices
   window.speechSynthesis.speak(words);
 }
 
 function hear(heard) {
-  if (heard.uuid) {
-    call.uuid = heard.uuid;
-    part("number").textContent = heard.number;
-  }
-  if (heard.line) tell(heard.line);
-  barges = heard.say ? heard.barges : barges;
-  if (heard.stop) silence();
-  // pause() makes a play() under way fail with an AbortError, which says nothing.
-  if ("play" in heard) play(heard.play, heard.level).catch((e) => e.name === "AbortError" || tell(String(e)));
+  call.uuid = heard.uuid;
+  if (heard.number) part("number").textContent = heard.number;
+  tell(heard.line);
+  if (heard.stop || "play" in heard || "say" in heard) silence();
+  barges = heard.barges;
   if ("say" in heard) say(heard.say, heard.level, heard.lines);
+  // pause() makes a play() that is under way fail with an AbortError, which says nothing.
+  if ("play" in heard) play(heard.play, heard.level).catch((e) => e.name === "AbortError" || tell(`${e}`));
   if (heard.over) end();
 }
 
 function end() {
   silence();
-  call?.close(); // or else it would dial again
+  call.close(); // or else it would dial again
   call = null;
   show();
-}
-
-function show() {
-  part("dial").disabled = call !== null;
-  for (const button of [part("hang-up"), ...keys]) button.disabled = call === null;
 }
 
 part("dial").addEventListener("click", () => {
@@ -93,6 +89,7 @@ part("dial").addEventListener("click", () => {
     context.createMediaElementSource(audio).connect(gain).connect(context.destination);
   }
   gain.context.resume();
+  audio.loop = false;
   audio.src = SILENCE;
   audio.play().catch(() => {});
   part("story").replaceChildren();
@@ -103,7 +100,6 @@ part("dial").addEventListener("click", () => {
     end();
   };
   show();
-  part("hang-up").focus();
 });
 part("hang-up").addEventListener("click", () => ask("hang-up"));
 for (const key of keys) {
