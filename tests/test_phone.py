@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import time
 from collections.abc import Callable, Iterator
-from itertools import count
 from typing import Any
 
 import pytest
@@ -18,6 +15,7 @@ from sandbox import FOLDER, Account, serve
 from sandbox.phone import create_phone
 from tests.conftest import need
 from tests.faults import FaultySandbox
+from tests.hidden_tab import Tab, until
 from tests.stub import StubbedSandbox
 
 AXE = FOLDER / ".ci/node_modules/axe-core/axe.min.js"
@@ -98,14 +96,6 @@ def press(page: Page, name: str) -> None:
 def reads(page: Page, text: str) -> None:
     """Wait until the phone says this."""
     expect(page.get_by_role("log")).to_contain_text(text)
-
-
-def until(test: Callable[[], Any], what: str = "") -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + 5
-    while not test():
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
 
 
 def wait_for(page: Page, script: str) -> None:
@@ -272,38 +262,6 @@ def test_a_refusal_shows_on_the_phone(sandbox: StubbedSandbox, open_phone: Open)
 
 
 # In a tab that nobody sees
-
-
-class Tab:
-    """A tab of a window with others, which Playwright would always take for visible."""
-
-    numbers = count(1)
-
-    def __init__(self, browser: Browser, address: str) -> None:
-        self.session, self.answers = browser.new_browser_cdp_session(), dict[int, Any]()
-        self.session.on("Target.receivedMessageFromTarget", self._take)
-        self.target = self.session.send("Target.createTarget", {"url": address})["targetId"]
-        attach = {"targetId": self.target, "flatten": False}
-        self.id = self.session.send("Target.attachToTarget", attach)["sessionId"]
-
-    def _take(self, event: dict[str, Any]) -> None:
-        message = json.loads(event["message"])
-        if event["sessionId"] == self.id and "id" in message:
-            self.answers[message["id"]] = message["result"]["result"].get("value")
-
-    def evaluate(self, script: str) -> Any:
-        """What a script gives that runs as if somebody had clicked."""
-        number = next(self.numbers)
-        params = {"expression": script, "userGesture": True, "returnByValue": True}
-        message = {"id": number, "method": "Runtime.evaluate", "params": params}
-        sent = {"sessionId": self.id, "message": json.dumps(message)}
-        self.session.send("Target.sendMessageToTarget", sent)
-        until(lambda: self.session.send("Target.getTargets") and number in self.answers, script)
-        return self.answers[number]
-
-    def close(self) -> None:
-        """Close the tab."""
-        self.session.send("Target.closeTarget", {"targetId": self.target})
 
 
 def test_a_tab_in_the_background_sounds(

@@ -36,6 +36,8 @@ class Terminal:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self.timer = threading.Timer(20, self.process.kill)  # or a test might read for ever
+        self.timer.start()
 
     def reads(self, text: str) -> str:
         """Read lines until one has this text in it."""
@@ -72,7 +74,9 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
     yield run
     for terminal in running:
+        terminal.timer.cancel()
         terminal.process.kill()
+        terminal.process.wait()
 
 
 def test_without_options_one_caller_waits_in_the_conference_until_ctrl_c(run: Run) -> None:
