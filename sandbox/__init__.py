@@ -99,7 +99,7 @@ class Sandbox(Tunnel):
             self.app = subprocess.Popen(self._command, env=self.environment, cwd=FOLDER, **options)
         until = time.monotonic() + 30
         while time.monotonic() < until and self.app.poll() is None:
-            if is_taken(self.port, self.host):
+            with suppress(OSError), socket.create_connection((self.host, self.port)):
                 return
             time.sleep(0.01)
         self.stop_app()
@@ -178,13 +178,6 @@ def serve(app: Flask, port: int, files: tuple[str, str] | None = None) -> servin
         server.socket = tls.wrap_socket(server.socket, True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     return server
-
-
-def is_taken(port: int, host: str = "localhost") -> bool:
-    """Whether something listens on this port of this machine."""
-    with suppress(OSError), socket.create_connection((host, port)):
-        return True
-    return False
 
 
 def free_port() -> int:

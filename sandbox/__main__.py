@@ -3,6 +3,7 @@
 import argparse
 import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -25,8 +26,10 @@ def main() -> int:
         parser.error("--callers must be 0 or more")
     phone_port = options.phone_port or options.port + 1
     for name, port in (("--port", options.port), ("--phone-port", phone_port)):
-        if sandbox.is_taken(port):
-            parser.error(f"port {port} is in use: choose another with {name}")
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except (OSError, OverflowError):
+            parser.error(f"port {port} is in use or not allowed: choose another with {name}")
     settings = {"ANSWER_WITH": "stream" if options.stream else "conversation"}
     settings["VOICE_CONFERENCE_QUORUM"] = "" if options.quorum is None else str(options.quorum)
     began, ending = time.monotonic(), threading.Event()

@@ -6,7 +6,6 @@ Not acted on: the NCCO in an answer to an `input` event, `endOnExit`, and action
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from threading import TIMEOUT_MAX, Condition, Event, Thread
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -224,5 +223,4 @@ class Call:
 
 
 def _text(moment: float) -> str:
-    at = datetime.fromtimestamp(moment, timezone.utc)  # which an event writes with a Z
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(moment))

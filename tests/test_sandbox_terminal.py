@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import pty
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import requests
 
 from sandbox import FOLDER, free_port
+from sandbox.__main__ import main
 
 Run = Callable[..., "Terminal"]
 
@@ -25,10 +25,9 @@ class Terminal:
 
     def __init__(self, folder: Path, *options: str, **environment: str) -> None:
         self.folder, self.port, self.lines = folder, free_port(), list[str]()
-        if "--port" not in options:
-            options = ("--port", str(self.port), *options)
+        ports = ("--port", str(self.port), "--phone-port", str(free_port()))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "sandbox", *options],
+            [sys.executable, "-m", "sandbox", *ports, *options],
             cwd=FOLDER,
             env={**os.environ, "TMPDIR": str(folder), **environment},
             stdin=subprocess.DEVNULL,
@@ -98,31 +97,21 @@ def test_a_quorum(run: Run) -> None:
     assert terminal.end(signal.SIGTERM) == 0
 
 
-def test_music_alone(run: Run) -> None:
-    terminal = run("--stream")
-    terminal.reads("caller 1   hears music: …/static/hold-music.mp3, MP3 of 32 s, 1 time")
-    assert terminal.end(signal.SIGTERM) == 0
-
-
-def test_a_closed_terminal_leaves_nothing_behind(tmp_path: Path) -> None:
-    process, terminal = pty.fork()
-    if process == 0:
-        os.environ["TMPDIR"] = str(tmp_path)
-        options = ("--port", str(free_port()), "--callers", "0")
-        os.execv(sys.executable, [sys.executable, "-m", "sandbox", *options])
-    output = b""
-    while b"Answer webhook" not in output and b"Page" not in output:
-        output += os.read(terminal, 1000)
-    (app,) = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+def test_a_closed_terminal_leaves_nothing_behind(run: Run) -> None:
+    terminal = run("--callers", "0")
+    terminal.reads("the phone is at http://localhost:")
+    app = terminal.app()
+    assert terminal.process.stdout is not None
+    terminal.process.stdout.close()
+    terminal.process.send_signal(signal.SIGHUP)
+    assert terminal.process.wait(10) == 0
     assert not Path(f"/proc/{app}").exists()
-    assert list(tmp_path.iterdir()) == []
+    assert list(terminal.folder.iterdir()) == []
 
 
 def test_the_end_of_the_app_ends_it(run: Run) -> None:
-    terminal = run()
-    terminal.reads("is in the conference")
+    terminal = run("--stream")
+    terminal.reads("caller 1   hears music: …/static/hold-music.mp3, MP3 of 32 s, 1 time")
     os.kill(terminal.app(), signal.SIGKILL)
     terminal.reads("app.py has ended: -9")
     assert terminal.process.wait(10) == 1
@@ -136,17 +125,25 @@ def test_an_app_that_does_not_start_says_why(run: Run) -> None:
     assert list(terminal.folder.iterdir()) == []
 
 
-def test_a_port_that_is_taken_is_named(run: Run) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        port = str(server.server_address[1])
-        terminal = run("--port", port)
-        assert f"port {port} is in use: choose another with --port" in terminal.reads("in use")
-        server.shutdown()
-    assert terminal.process.wait(10) == 2
+@pytest.mark.parametrize("option", ["--port", "--phone-port"])
+def test_a_port_that_is_taken_is_named_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        ports = {"--port": free_port(), "--phone-port": free_port(), option: port}
+        options = [str(part) for pair in ports.items() for part in pair]
+        monkeypatch.setattr(sys, "argv", ["sandbox", *options])
+        with pytest.raises(SystemExit, match="2"):
+            main()
+    said = f"port {port} is in use or not allowed: choose another with {option}"
+    assert said in capsys.readouterr().err
 
 
-def test_fewer_than_no_callers_are_an_error(run: Run) -> None:
-    terminal = run("--callers", "-1")
-    terminal.reads("--callers must be 0 or more")
-    assert terminal.process.wait(10) == 2
+def test_fewer_than_no_callers_are_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sandbox", "--callers", "-1"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "--callers must be 0 or more" in capsys.readouterr().err
