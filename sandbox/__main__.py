@@ -38,7 +38,7 @@ def main() -> int:
 
     def say(name: str, line: str) -> None:
         line = re.sub(r"https://[^/]*\.ngrok\.example/", "…/", line)
-        with suppress(OSError):  # the terminal is closed
+        with suppress(OSError, UnicodeError):  # the terminal is closed, or knows few letters
             print(f"{time.monotonic() - began:6.1f} s  {name:9}  {line}\n", end="", flush=True)
 
     def dial() -> None:

@@ -58,7 +58,7 @@ class Call:
     def hears(self, text: str, timeout: float = 10) -> str:
         """Wait for a line of the story with this text in it, and give it; fail without one."""
         with self.news:
-            self.news.wait_for(lambda: any(text in line for line in self.story), timeout)
+            self.news.wait_for(lambda: text in "\n".join(self.story), timeout)
             found = [line for line in self.story if text in line]
         assert found, f"{self.name} never hears {text!r}, but: {self.story}"
         return found[0]
