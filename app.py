@@ -1,275 +1,231 @@
 """Play audio into a Vonage call: by NCCO when it is answered, by /stream while it lasts."""
 
-from __future__ import annotations
-
+import json
+import logging
+import os
+import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from functools import lru_cache
-from typing import Any, TypeVar
+from threading import Thread
+from typing import Any, NamedTuple, cast
 
-from flask import Flask, Request, Response, g, jsonify, make_response, render_template, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
-from werkzeug.serving import run_simple
+from flask import Blueprint, Flask, Response, current_app, g, jsonify, render_template, request
+from werkzeug.exceptions import BadRequest, Conflict, HTTPException, MethodNotAllowed, NotFound
+from werkzeug.exceptions import ServiceUnavailable as Unavailable
+from werkzeug.local import LocalProxy
+from werkzeug.serving import make_server
 
-import config as settings
-import log
 import ncco
-import page
-import stream
 import webhooks
-from calls import Leg, open_calls
-from config import Config, ConfigError
-from errors import Trouble
-from guard import Guard, Unsigned
-from voice import Voice, region_host
+from calls import Calls, Leg, key, open_calls
+from config import FOLDER, Config, ConfigError
+from guard import PRIVATE, check_operator, check_signature
+from voice import NoSuchCall, Trouble, Voice
 
-WEBHOOKS = {"answer", "event"}
-OPERATOR = {"page", "play", "stop"}
-MUSIC = "/static/hold-music.mp3"
-T = TypeVar("T")
+METHODS = ["GET", "POST"]
+WEBHOOKS = ("webhooks.answer", "webhooks.event")
+log = logging.getLogger("app")
+for_vonage = Blueprint("webhooks", __name__, url_prefix="/webhooks")
+for_operator = Blueprint("operator", __name__)
+
+
+class Server(NamedTuple):
+    """What the views need. It hangs on the app, as an extension does."""
+
+    config: Config
+    calls: Calls
+    voice: Voice
+
+
+server = cast(Server, LocalProxy(lambda: current_app.extensions["server"]))
 
 
 def create_app(config: Config | None = None) -> Flask:
     """The WSGI application; raises ConfigError if no config is given and a setting is wrong."""
     config = config or Config.from_env()
-    # Flask would look for it in the working directory when run as python app.py.
-    app = Flask(__name__, instance_path=str(settings.FOLDER / "instance"))
+    # Flask's own handler looks up the request for each line, at a fifth of an answer's cost.
+    logging.basicConfig(format="[%(asctime)s] %(levelname)s: %(message)s")
+    log.setLevel(logging.INFO)
+    logging.getLogger("vonage").setLevel(logging.CRITICAL)  # it says what we say
+    # Werkzeug's lines about requests have arguments, which its lines at the start have not.
+    logging.getLogger("werkzeug").addFilter(lambda record: not record.args)
+    app = Flask(__name__, instance_path=str(FOLDER / "instance"))
     app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 3600  # seconds for which Vonage may keep the music
-    app.add_template_filter(page.visible)
-    app.add_template_filter(page.local)
-    log.set_up(app.logger)
-    sqlite = f"sqlite:///{app.instance_path}/calls.sqlite3"
-    calls = open_calls(config.calls_url or sqlite, config.application_id or "")
-    guard = Guard(config.signature_secret, config.application_id, config.stream_token)
-    voice = None
-    if config.application_id and config.private_key:
-        voice = Voice(config.application_id, config.private_key, config.api_host)
-
-    @app.before_request
-    def check_the_door() -> None:
-        asked = _request()
-        if asked.endpoint in WEBHOOKS:
-            guard.webhook(asked)
-        elif asked.endpoint in OPERATOR:
-            guard.operator(asked)
-            g.inside = True
-        # Flask lets HEAD do what GET does: here that would take a call or start music.
-        if asked.method == "HEAD" and asked.endpoint not in ("static", "page"):
-            raise MethodNotAllowed(["GET", "POST"])
-
-    @app.after_request
-    def keep_it_to_the_operator(response: Response) -> Response:
-        if not request.path.startswith(("/webhooks/", "/static/")):
-            response.headers.update(page.HEADERS)
-        return response
-
-    @lru_cache(maxsize=1)
-    def keep_address(address: str, hour: int) -> None:
-        """Remember a public address for the page; the cache lets it be written once an hour."""
-        if page.is_public(address):
-            calls.note("address", address)
-
-    def note_address(address: str) -> None:
-        with suppress(Trouble):  # the call goes on all the same
-            if config.public_url is None:
-                keep_address(address, int(time.time() // 3600))
-
-    @app.route("/webhooks/answer", methods=["GET", "POST"])
-    def answer() -> Response:
-        asked = _request()
-        address = webhooks.address(asked)
-        leg = _leg(config, webhooks.parameters(asked), config.public_url or address)
-        quorum = config.conference_quorum if leg.conference else None
-        try:
-            leg = calls.join(leg, quorum)
-        except Trouble as trouble:
-            # Better a caller who hears something, and a conference that starts early.
-            app.logger.error("leg %s is lost to /stream: %s", leg.uuid, trouble)
-            leg = replace(leg, starts=True if quorum else None)
-        else:
-            note_address(address)
-            app.logger.info("leg %s from %s has joined", leg.uuid, log.number(leg.from_))
-        return jsonify(_ncco(config, leg))
-
-    @app.route("/webhooks/event", methods=["GET", "POST"])
-    def event() -> tuple[str, int]:
-        event = webhooks.parameters(request)
-        if "reason" in event:
-            app.logger.warning("Vonage reports an error: %s", webhooks.whole(request))
-            calls.note("error", webhooks.text(event["reason"]))
-        elif webhooks.has_no_leg(event):
-            app.logger.info("event without a leg: %s", webhooks.whole(request))
-        if webhooks.has_no_leg(event):
-            return "", 204
-        uuid, status = webhooks.uuid(event.get("uuid")), webhooks.text(event.get("status"))
-        if status in webhooks.ENDS:
-            calls.end(uuid)
-        elif status == "answered":
-            calls.change(uuid, answered=True)
-        elif "conversation_uuid_to" in event:
-            status = "transfer"
-            calls.change(uuid, conversation_uuid=webhooks.text(event["conversation_uuid_to"]))
-        seconds = f" after {webhooks.text(event['duration'])} s" if "duration" in event else ""
-        app.logger.info("leg %s: %s%s", uuid, status or "event without a status", seconds)
-        note_address(webhooks.address(request))
-        return "", 204
-
-    def look() -> page.View:
-        return page.view(calls, config, request.environ["SERVER_PORT"])
-
-    def tell(
-        said: dict[str, Any],
-        status: int = 200,
-        *,
-        view: page.View | None = None,
-        outcomes: Sequence[stream.Outcome] = (),
-    ) -> Response:
-        """Answer with JSON, or with the page and what just happened on top of it."""
-        if not _asks_for_html():
-            return make_response(jsonify(said), status)
-        if view is None and "inside" in g:  # nobody else is shown who is on the line
-            view = look()
-        html = render_template(
-            "page.html", view=view, said=said, outcomes=outcomes, now=time.time()
-        )
-        return make_response(html, status)
-
-    @app.get("/", endpoint="page")
-    def console() -> Response:
-        view = look()
-        return tell(view.json, view.trouble.status if view.trouble else 200, view=view)
-
-    @app.route("/stream", methods=["GET", "POST"])
-    def play() -> Response:
-        loop = _option("loop", settings.loop, config.stream_loop)
-        level = _option("level", settings.level, config.stream_level)
-        outcomes = stream.play(calls, _set_up(voice, config), _uuid(), loop, level)
-        return tell(_told("The music plays", outcomes), outcomes=outcomes)
-
-    @app.route("/stream/stop", methods=["GET", "POST"])
-    def stop() -> Response:
-        outcomes = stream.stop(calls, _set_up(voice, config), _uuid())
-        return tell(_told("The music is stopped", outcomes), outcomes=outcomes)
-
-    @app.errorhandler(Trouble)
-    def tell_trouble(trouble: Trouble) -> Response:
-        reason = trouble.reason if isinstance(trouble, Unsigned) else trouble
-        app.logger.warning("%s answered %s: %s", request.path, trouble.status, reason)
-        response = tell({"error": trouble.sentence}, trouble.status)
-        if trouble.retry_after is not None:
-            response.headers["Retry-After"] = str(trouble.retry_after)
-        return response
-
-    @app.errorhandler(HTTPException)
-    def tell_http_error(error: HTTPException) -> Response:
-        response = tell({"error": error.description or ""}, error.code or 500)
-        if allow := error.get_response().headers.get("Allow"):
-            response.headers["Allow"] = allow
-        return response
-
+    url = config.CALLS_URL or f"sqlite:///{app.instance_path}/calls.sqlite3"
+    calls = open_calls(url, config.VONAGE_APPLICATION_ID)
+    app.extensions["server"] = Server(config, calls, Voice(config))
+    app.before_request(check_access)
+    app.register_error_handler(HTTPException, show_error)
+    app.register_error_handler(ConfigError, lambda error: show_error(BadRequest(str(error))))
+    app.register_blueprint(for_vonage)
+    app.register_blueprint(for_operator)
+    app.add_template_filter(lambda at: time.strftime("%H:%M", time.localtime(at)), "clock")
+    log.info("Webhooks: /webhooks/answer and /webhooks/event")
+    for name, why in config.not_set_up.items():
+        log.warning("Not set up: %s, %s", name, why)
     return app
 
 
-def _request() -> Request:
-    """The request itself: Flask's stand-in for it looks it up again at each use."""
-    asked: Request = request._get_current_object()  # type: ignore[attr-defined]
-    return asked
+def check_access() -> None:
+    """Close every route to all but the operator; webhooks are for Vonage, files for all."""
+    if request.endpoint in WEBHOOKS:
+        check_signature(request, server.config)
+    elif request.endpoint not in (None, "static"):
+        check_operator(request, server.config)
+        g.let_in = True
+    # Flask lets HEAD do what GET does: here that would take a call or start music.
+    if request.method == "HEAD" and request.endpoint not in (None, "static", "operator.page"):
+        raise MethodNotAllowed(METHODS)
 
 
-def _leg(config: Config, asked: webhooks.Parameters, public_url: str) -> Leg:
-    """The leg that an answer webhook is about; raises Trouble (400) if it names none."""
-    region_url = webhooks.text(asked.get("region_url"))
-    return Leg(
-        uuid=webhooks.uuid(asked.get("uuid")),
-        conversation_uuid=webhooks.text(asked.get("conversation_uuid")),
-        from_=webhooks.text(asked.get("from") or asked.get("from_user")),
-        to=webhooks.text(asked.get("to")),
-        api_host=region_host(region_url),
-        audio_url=config.stream_url or public_url + MUSIC,
-        conference=config.conference_name if config.answer_with == "conversation" else None,
-        joined=time.time(),
-    )
-
-
-def _ncco(config: Config, leg: Leg) -> ncco.Ncco:
-    if leg.conference is None:
-        return ncco.stream(
-            leg.audio_url,
-            loop=config.stream_loop,
-            level=config.stream_level,
-            barge_in=config.stream_barge_in,
-        )
-    if leg.starts is None:
-        return ncco.conversation(leg.conference, config.text)
-    return ncco.conversation_with_quorum(
-        leg.conference, config.text, audio_url=leg.audio_url, starts=leg.starts
-    )
-
-
-def _option(name: str, check: Callable[[str], T], default: T | None) -> T | None:
-    """A parameter of /stream, else the setting; raises Trouble (400) if it is out of range."""
-    value = request.values.get(name, "")
+@for_vonage.route("/answer/", methods=METHODS, strict_slashes=False)
+def answer() -> Response:
+    """Put the caller on the line, and say what to play. [Vonage, Webhook reference]"""
+    config, calls = server.config, server.calls
+    leg = webhooks.leg(request, config)
     try:
-        return check(value) if value else default
-    except ValueError as error:
-        raise Trouble(f"{name} {error}.", status=400) from error
+        count = calls.join(leg)
+        log.info("leg %s from %s joined: %s", leg.uuid, leg.short_caller, ncco.words(config, count))
+    except Unavailable as error:
+        count = 50  # better a conference that starts early than a caller who waits forever
+        log.error(
+            "leg %s could not be saved, so /stream cannot reach it: %s", leg.uuid, error.description
+        )
+    if leg.audio_url is None:
+        log.warning("leg %s: no address for the audio is known; set PUBLIC_URL", leg.uuid)
+    return Response(json.dumps(ncco.for_leg(config, leg, count)), mimetype="application/json")
 
 
-def _uuid() -> str | None:
-    value = request.values.get("uuid", "")
-    return webhooks.uuid(value) if value else None
+@for_vonage.route("/event/", methods=METHODS, strict_slashes=False)
+def event() -> tuple[str, int]:
+    """Log the event, and take a leg that has ended off the line. [Vonage, Webhook reference]"""
+    given = webhooks.parameters(request)
+    uuid = webhooks.uuid(given["uuid"]) if "uuid" in given else None
+    status = webhooks.text(given.get("status") or given.get("type"))
+    reason, seconds = (webhooks.text(given.get(name)) for name in ("reason", "duration"))
+    if uuid and status in webhooks.ENDS:
+        server.calls.end(uuid)
+    level = logging.WARNING if reason and not status else logging.INFO
+    what = status or ("error" if reason else "no status")
+    what += (seconds and f" after {seconds} s") + (reason and f": {reason}")
+    log.log(level, "%s: %s", f"leg {uuid}" if uuid else "event without a uuid", what)
+    return "", 204
 
 
-def _set_up(voice: Voice | None, config: Config) -> Voice:
-    if voice is None:
-        names = " and ".join(config.missing_credentials)
-        raise Trouble(f"Set {names} first: /stream asks Vonage in the application's name.", 503)
-    return voice
+@for_operator.get("/")
+def page() -> Response:
+    """Show who is on the line, play, stop, and what is not set up yet."""
+    return _answer({}, server.calls.live())
 
 
-def _asks_for_html() -> bool:
-    """Whether a browser asks; webhooks answer JSON to everybody."""
+@for_operator.route("/stream", methods=METHODS)
+def stream() -> Response:
+    """Play the audio into the active call; `uuid`, `url`, `loop`, `level` are for this once."""
+    with server.voice.turn() as voice:
+        audio, legs = _audio(), _active_legs()
+        troubles = voice.play(legs, audio)
+    url = re.sub("(?<=//)[^/@]*@|[?#].*", "", audio.VOICE_STREAM_URL or legs[0].audio_url or "none")
+    what = f"play {url} loop={audio.VOICE_STREAM_LOOP} level={audio.VOICE_STREAM_LEVEL}"
+    return _report(what, "Playing to", legs, troubles)
+
+
+@for_operator.route("/stream/stop", methods=METHODS)
+def stop() -> Response:
+    """Stop the audio in the active call, or in the leg that `uuid` names."""
+    with server.voice.turn() as voice:
+        legs = _active_legs()
+        return _report("stop", "Stopped for", legs, voice.stop(legs))
+
+
+def _audio() -> Config:
+    """The settings, with url, loop and level as in this request; raises ConfigError."""
+    names = {"VOICE_STREAM_URL": "url", "VOICE_STREAM_LOOP": "loop", "VOICE_STREAM_LEVEL": "level"}
+    given = {setting: request.values.get(name, "") for setting, name in names.items()}
+    asked = Config.from_text(given, **names)
+    return server.config.model_copy(update=asked.model_dump(exclude_unset=True))
+
+
+def _active_legs() -> list[Leg]:
+    """The leg that the request names, else the one that joined last, or all in its conference."""
+    live, uuid = server.calls.live(), request.values.get("uuid")
+    if uuid and not (live := [leg for leg in live if key(leg.uuid) == key(uuid)]):
+        raise NotFound(f"The call {webhooks.text(uuid)} is not on the line.")
+    if not live:
+        raise Conflict("No one is on the line. Dial the number first.")
+    conference = None if uuid else live[0].conference
+    return [leg for leg in live if leg.conference == conference] if conference else live[:1]
+
+
+def _report(what: str, done: str, legs: list[Leg], troubles: list[Trouble]) -> Response:
+    """Log and answer what became of each leg; raises what went wrong if none was reached."""
+    said = []
+    for leg, trouble in zip(legs, troubles, strict=True):
+        said.append({"uuid": leg.uuid} | ({"error": str(trouble.description)} if trouble else {}))
+        if isinstance(trouble, NoSuchCall) and trouble.is_over:
+            with suppress(Unavailable):  # the next request will say so
+                server.calls.end(leg.uuid)
+    log.info("%s: %s", what, "; ".join(f"{one['uuid']} {one.get('error', 'ok')}" for one in said))
+    reached = troubles.count(None)
+    if not reached:
+        raise min(filter(None, troubles), key=lambda trouble: isinstance(trouble, NoSuchCall))
+    return _answer({"message": f"{done} {reached} of {len(legs)} callers.", "legs": said})
+
+
+def _answer(said: dict[str, Any], callers: list[Leg] | None = None) -> Response:
+    """The page for a browser, with what was said above the callers; JSON for other clients."""
     types = request.accept_mimetypes
-    return types["text/html"] > types["application/json"] and not request.path.startswith(
-        "/webhooks/"
-    )
+    is_browser = types["text/html"] > types["application/json"] and request.endpoint not in WEBHOOKS
+    if callers is None and is_browser and "let_in" in g:
+        with suppress(Unavailable):
+            callers = server.calls.live()
+    response = jsonify(said)
+    if is_browser or not said:
+        response = Response(render_template("page.html", said=said, callers=callers, server=server))
+    response.headers.update(PRIVATE)
+    return response
 
 
-def _told(done: str, outcomes: list[stream.Outcome]) -> dict[str, Any]:
-    reached = sum(outcome.trouble is None for outcome in outcomes)
-    legs = [
-        {"uuid": outcome.leg.uuid, "error": outcome.trouble.sentence}
-        if outcome.trouble
-        else {"uuid": outcome.leg.uuid}
-        for outcome in outcomes
-    ]
-    return {"message": f"{done} in {reached} of {len(outcomes)} legs.", "legs": legs}
+def show_error(error: HTTPException) -> Response:
+    """Log what went wrong, with its cause, and answer it in a sentence."""
+    sentence = error.description or error.name
+    if request.endpoint is None and error.code == 404:
+        sentence = "Not found. The webhooks are /webhooks/answer and /webhooks/event."
+    reason = f"{sentence} ({error.__cause__})" if error.__cause__ else sentence
+    path, reason = webhooks.text(request.path), webhooks.text(reason.replace("\n", " "))
+    log.warning("%s %s: %s %s", request.method, path, error.code, reason)
+    response = _answer({"error": sentence})
+    response.status_code = error.code or 500
+    for name, value in error.get_headers():  # Allow, Retry-After, WWW-Authenticate
+        response.headers.setdefault(name, value)
+    return response
 
 
 def main() -> int:
-    """Run the server until Ctrl-C or SIGTERM; 2 if a setting is wrong, which is then printed."""
+    """Run the server until Ctrl-C or SIGTERM; 2 if it cannot start, having said why."""
     try:
         config = Config.from_env()
+        app = create_app(config)
+        web = make_server(config.HOST, config.PORT, app, threaded=True)
     except ConfigError as error:
-        print(*error.problems, sep="\n", file=sys.stderr)
+        print(error, file=sys.stderr)
+        return 2
+    except (SystemExit, UnicodeError):  # Werkzeug has printed why
+        print(f"Check HOST ({config.HOST}) and PORT ({config.PORT}).", file=sys.stderr)
         return 2
     for ending in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(ending, lambda *_: sys.exit(0))
-    host = "localhost" if config.host in ("0.0.0.0", "::") else config.host
-    print(
-        "Answer webhook  /webhooks/answer",
-        "Event webhook   /webhooks/event",
-        f"Page            http://{f'[{host}]' if ':' in host else host}:{config.port}/",
-        *(f"Not set up      {names}: {what}" for names, what in config.not_set_up.items()),
-        sep="\n",
-        flush=True,
-    )
-    run_simple(config.host, config.port, create_app(config), threaded=True)
+        # At once: a thread inside the SDK would make the interpreter abort on its way out.
+        signal.signal(ending, lambda *_: os._exit(0))
+    _, calls, voice = app.extensions["server"]
+    try:
+        calls.end("0" * 32)  # no leg's uuid: only to see whether the list can be written
+        Thread(target=voice.end_what_is_over, args=[calls], daemon=True).start()
+    except Unavailable as error:
+        log.error("%s", error.description)
+    web.log_startup()
+    web.serve_forever()
     return 0
 
 

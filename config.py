@@ -1,273 +1,184 @@
-"""Every setting, read once from the environment and `.env`, checked, and frozen."""
-
-from __future__ import annotations
+"""Every setting: read once from the environment and `.env`, checked, and frozen."""
 
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from dotenv import dotenv_values
+from pydantic import AfterValidator as After
+from pydantic import BaseModel, BeforeValidator, Field, HttpUrl, TypeAdapter, ValidationError
 
+NEEDED_BY_STREAM = "needed by /stream"
 FOLDER = Path(__file__).resolve().parent
-T = TypeVar("T")
-D = TypeVar("D")
+ANY_URL = TypeAdapter(HttpUrl)
+LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|::1", re.IGNORECASE)
 
 
 class ConfigError(Exception):
-    """The settings that are wrong, one sentence each in `problems`."""
+    """The settings that are wrong, a sentence each in `problems`."""
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__(" ".join(problems))
+        super().__init__("\n".join(problems))
         self.problems = problems
 
 
-@dataclass(frozen=True)
-class Config:
-    """The settings, by the names that `.env.example` explains; secrets are not in the repr.
+def _like(pattern: str) -> BeforeValidator:
+    """Refuse text that does not match: pydantic alone takes `1_000`, ` 3 ` and `yes` as well."""
 
-    `private_key` is the PEM text of an RSA key in PKCS #8, the only form that the SDK takes.
-    """
+    def check(value: object) -> object:
+        if isinstance(value, str) and not re.fullmatch(pattern, value, re.IGNORECASE):
+            raise ValueError
+        return value
 
-    application_id: str | None = None
-    private_key: str | None = field(default=None, repr=False)
-    signature_secret: str | None = field(default=None, repr=False)
-    api_host: str | None = None
-    answer_with: str = "stream"
-    stream_url: str | None = None
-    stream_loop: int | None = None
-    stream_level: float | None = None
-    stream_barge_in: bool = False
-    conference_name: str = "Relaxing Conference"
-    text: str = "Please wait while we connect you to the conference"
-    conference_quorum: int | None = None
-    public_url: str | None = None
-    stream_token: str | None = field(default=None, repr=False)
-    calls_url: str | None = field(default=None, repr=False)
-    host: str = "localhost"
-    port: int = 9000
-
-    @classmethod
-    def from_env(cls) -> Config:
-        """Read the environment, then `.env` beside this file; raise ConfigError if any is wrong.
-
-        A setting that is empty in the environment is unset, whatever `.env` holds for it.
-        """
-        dotenv = FOLDER / ".env"
-        try:
-            # Without -sig, old versions of python-dotenv keep the mark that Notepad begins with.
-            lines = dotenv_values(dotenv, interpolate=False, encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError([f"{dotenv} cannot be read: {error}."]) from error
-        env = {name: value for name, value in {**lines, **os.environ}.items() if value}
-        if (FOLDER / "private.key").is_file():
-            env.setdefault("VONAGE_PRIVATE_KEY", "private.key")
-        return cls._checked(env)
-
-    @property
-    def missing_credentials(self) -> list[str]:
-        """The settings that /stream lacks."""
-        given = {
-            "VONAGE_APPLICATION_ID": self.application_id,
-            "VONAGE_PRIVATE_KEY": self.private_key,
-        }
-        return [name for name, value in given.items() if value is None]
-
-    @property
-    def not_set_up(self) -> dict[str, str]:
-        """What is missing, though nothing is wrong: names of settings, and what they are for."""
-        missing = {}
-        if self.missing_credentials:
-            names = " and ".join(self.missing_credentials)
-            missing[names] = "needed by /stream, which plays music into a call."
-        if self.signature_secret is None:
-            missing["VONAGE_SIGNATURE_SECRET"] = (
-                "without it, whoever finds the webhooks' address can pretend to be Vonage."
-            )
-        return missing
-
-    @classmethod
-    def _checked(cls, env: Mapping[str, str]) -> Config:
-        problems: list[str] = []
-
-        def read(name: str, check: Callable[[str], T], default: D) -> T | D:
-            if name not in env:
-                return default
-            try:
-                return check(env[name])
-            except ValueError as error:
-                problems.append(f"{name} {error}.")
-                return default
-
-        config = cls(
-            application_id=read("VONAGE_APPLICATION_ID", _one_word, None),
-            private_key=read("VONAGE_PRIVATE_KEY", _private_key, None),
-            signature_secret=read("VONAGE_SIGNATURE_SECRET", _secret, None),
-            api_host=read("VONAGE_API_HOST", _host_and_port, None),
-            answer_with=read("ANSWER_WITH", _answer_with, cls.answer_with),
-            stream_url=read("VOICE_STREAM_URL", _web_address, None),
-            stream_loop=read("VOICE_STREAM_LOOP", loop, None),
-            stream_level=read("VOICE_STREAM_LEVEL", level, None),
-            stream_barge_in=read("VOICE_STREAM_BARGE_IN", _true_or_false, cls.stream_barge_in),
-            conference_name=read("VOICE_CONFERENCE_NAME", str, cls.conference_name),
-            text=read("VOICE_TEXT", _text, cls.text),
-            conference_quorum=read("VOICE_CONFERENCE_QUORUM", _quorum, None),
-            public_url=read("PUBLIC_URL", _public_url, None),
-            stream_token=read("STREAM_TOKEN", _secret, None),
-            calls_url=read("CALLS_URL", _calls_url, None),
-            host=read("HOST", _one_word, cls.host),
-            port=read("PORT", _port, cls.port),
-        )
-        if problems:
-            raise ConfigError(problems)
-        return config
+    return BeforeValidator(check)
 
 
-def loop(value: str) -> int:
-    """How often the audio plays; 0 is for ever. Raise ValueError for anything else."""
-    if not re.fullmatch(r"[0-9]{1,9}", value):
-        raise _holds(value, "a whole number: 1 plays it once, 0 for ever")
-    return int(value)
-
-
-def level(value: str) -> float:
-    """How loud the audio plays, from -1 to 1. Raise ValueError for anything else."""
-    if not re.fullmatch(r"[-+]?(0|1|0?\.[0-9]{1,9}|[01]\.[0-9]{1,9})", value):
-        raise _holds(value, "a number from -1 to 1")
-    if abs(float(value)) > 1:
-        raise _holds(value, "a number from -1 to 1")
-    return float(value)
-
-
-def _holds(value: str, allowed: str) -> ValueError:
-    """What a setting holds, short and without a password in an address, and what it may hold."""
-    return ValueError(f"holds {re.sub('//[^/@]*@', '//…@', value)[:80]!r}; it may hold {allowed}")
-
-
-def _one_word(value: str) -> str:
-    if not re.fullmatch(r"[!-~]+", value):
-        raise _holds(value, "one word without blanks")
-    return value
-
-
-def _secret(value: str) -> str:
-    if not re.fullmatch(r"[!-~]+", value):
-        raise ValueError("holds a blank or a letter outside ASCII; it may hold one word")
-    return value
+def _public(value: str) -> str:
+    url = ANY_URL.validate_python(value)  # also knows that 127.1 is 127.0.0.1
+    host = (url.host or "").strip("[]").rstrip(".")
+    try:
+        is_public = ip_address(host).is_global
+    except ValueError:
+        is_public = "." in host and not host.endswith((".localhost", ".local", ".internal"))
+    if not is_public:
+        raise ValueError
+    return str(url)
 
 
 def _private_key(value: str) -> str:
-    if "-----BEGIN" in value:
-        pem = value.replace("\\n", "\n").encode()
-    else:
-        path = FOLDER / Path(value).expanduser()
-        try:
-            pem = path.read_bytes()
-        except (OSError, ValueError) as error:
-            # Only what looks like a file's name is quoted: it may be a key pasted by halves.
-            named = f"{str(path)!r}" if "." in value and len(value) < 200 else "it"
-            raise ValueError(
-                f"holds neither PEM text nor the path of a file that can be read: {named} "
-                f"({type(error).__name__}); a path is taken from {FOLDER}"
-            ) from error
+    pem = value.replace("\\n", "\n")
     try:
-        key = load_pem_private_key(pem, password=None)
-    except TypeError as error:
-        raise ValueError("holds a key with a password; it may hold one without") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise ValueError(
-            "holds no private key that can be read; it may hold the path or the text of the "
-            "PEM file that Vonage gave for the application"
-        ) from error
-    if not isinstance(key, RSAPrivateKey):
-        raise ValueError("holds a key that is not RSA; Vonage's applications have RSA keys")
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-def _host_and_port(value: str) -> str:
-    host, _, port = value.partition(":")
-    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", host) or (
-        ":" in value and not _is_port(port)
-    ):
-        raise _holds(value, "a host name such as api-us-3.vonage.com, without https://")
-    return value
-
-
-def _answer_with(value: str) -> str:
-    if value not in ("stream", "conversation"):
-        raise _holds(value, "stream or conversation")
-    return value
-
-
-def _web_address(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or not re.fullmatch(r"[!-~]+", value):
-        raise _holds(value, "an address that starts with https:// or http://")
-    return value
-
-
-def _public_url(value: str) -> str:
-    if "?" in value or "#" in value:
-        raise _holds(value, "an address without ? and #, such as https://example.ngrok.app")
-    return _web_address(value).rstrip("/")
-
-
-def _true_or_false(value: str) -> bool:
-    if value.lower() not in ("true", "false"):
-        raise _holds(value, "true or false")
-    return value.lower() == "true"
-
-
-def _text(value: str) -> str:
-    if len(value) > 1500:  # the most that Vonage says in one talk action [SDK]
-        raise ValueError(f"holds {len(value)} characters; it may hold at most 1,500")
-    return value
-
-
-def _quorum(value: str) -> int:
-    # A conversation has at most 50 legs, so a higher quorum would never come. [NCCO reference]
-    if not re.fullmatch(r"[0-9]{1,2}", value) or not 2 <= int(value) <= 50:
-        raise _holds(value, "a whole number from 2 to 50")
-    return int(value)
+        if "-----BEGIN" not in value:
+            pem = (FOLDER / Path(value).expanduser()).read_text(encoding="utf-8")
+        key = load_pem_private_key(pem.encode(), password=None)
+    except (OSError, UnicodeError, RuntimeError) as error:
+        # Only what looks like a file's name is shown: it may be half of a key.
+        file = str(FOLDER / value) if "." in value and len(value) < 200 else "the file"
+        raise ValueError(f"{file} cannot be read: {type(error).__name__}") from error
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ValueError("this is no PEM private key without a password") from error
+    if not isinstance(key, RSAPrivateKey) or "-----BEGIN PRIVATE KEY-----" not in pem:
+        raise ValueError("this key is in another format, which the SDK refuses")
+    return pem
 
 
 def _calls_url(value: str) -> str:
     scheme, _, rest = value.partition("://")
-    if scheme == "sqlite" and rest.startswith("/") and rest != "/":
+    if scheme == "sqlite" and re.fullmatch("/.+", rest):
         return f"sqlite:///{FOLDER / rest[1:]}"
     if scheme not in ("redis", "rediss"):
-        raise ValueError("may hold sqlite:///path, redis://… or rediss://…, and holds neither")
+        raise ValueError
     try:
         from redis import Redis
+
+        Redis.from_url(value).connection_pool.make_connection()  # builds it, connects nowhere
     except ImportError as error:
-        raise ValueError("names Redis, which needs a package: pip install redis") from error
-    try:
-        Redis.from_url(value).close()
-    except (ValueError, TypeError) as error:
-        raise ValueError("names Redis with an address that cannot be read") from error
+        raise ValueError("Redis needs a package: pip install redis") from error
+    except Exception as error:  # whatever the type of an option raises
+        raise ValueError("redis-py refuses this address or one of its options") from error
     return value
 
 
-def _is_port(value: str) -> bool:
-    return bool(re.fullmatch(r"[0-9]{1,5}", value)) and 1 <= int(value) <= 65535
+# The environment's bytes that are not UTF-8 arrive as lone surrogates, which cannot be encoded.
+Text = Annotated[str, After(lambda value: value.encode().decode())]
+Word = Annotated[str, _like("[!-~]+")]
+Printable = Annotated[str, _like("[ -~]+")]
+Uuid = Annotated[str, After(lambda value: str(UUID(value)))]
+Key = Annotated[Text, After(_private_key)]
+Host = Annotated[
+    str,
+    _like("[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]*)?"),
+    After(lambda host: ANY_URL.validate_python(f"https://{host}") and host),
+]
+Url = Annotated[str, _like(r"https?://\S+"), After(_public)]
+OwnUrl = Annotated[Url, _like("[^?#]*"), After(lambda value: value.rstrip("/"))]
+CallsUrl = Annotated[Text, After(_calls_url)]
+Flag = Annotated[bool, _like("true|false")]
+Whole = Annotated[int, _like("[0-9]{1,9}")]
+Steps = Annotated[float, Field(ge=-1, le=1, multiple_of=0.1)]
+Level = Annotated[Steps, BeforeValidator(float), _like(r"[-+]?([0-9]+|[0-9]*\.[0-9]+)")]
+WELCOME = "Please wait while we connect you to the conference"
 
 
-def _port(value: str) -> int:
-    if not _is_port(value):
-        raise _holds(value, "a port from 1 to 65535")
-    return int(value)
+def _is(must_be: str, default: Any = None, **limits: Any) -> Any:
+    return Field(default, description=must_be, **limits)
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """The settings, called as in the environment; `.env.example` says where to find each value.
+
+    `VONAGE_PRIVATE_KEY` is the key's PEM text, wherever it came from. Secrets are not in the repr.
+    """
+
+    VONAGE_APPLICATION_ID: Uuid | None = _is("a UUID, as on the application's page")
+    VONAGE_PRIVATE_KEY: Key | None = _is("the path or the text of Vonage's key file", repr=False)
+    VONAGE_SIGNATURE_SECRET: Word | None = _is("one word of printable ASCII", repr=False)
+    VONAGE_API_HOST: Host | None = _is("a host such as api-us-3.vonage.com, without https://")
+    ANSWER_WITH: Literal["conversation", "stream"] = _is("conversation or stream", "conversation")
+    VOICE_STREAM_URL: Url | None = _is("an http or https address on the public internet")
+    VOICE_STREAM_LOOP: Whole | None = _is("a whole number; 0 is forever")
+    VOICE_STREAM_LEVEL: Level | None = _is("a number from -1 to 1 in steps of 0.1")
+    VOICE_STREAM_BARGE_IN: Flag = _is("true or false", False)
+    VOICE_CONFERENCE_NAME: Text = _is("text in UTF-8", "Relaxing Conference")
+    VOICE_TEXT: Text = _is("UTF-8, at most 1,500 characters", WELCOME, max_length=1500)
+    VOICE_CONFERENCE_QUORUM: Whole | None = _is("a whole number from 2 to 50", ge=2, le=50)
+    PUBLIC_URL: OwnUrl | None = _is("a public http or https address, without ? and #")
+    STREAM_PASSWORD: Printable | None = _is("printable ASCII", repr=False)
+    CALLS_URL: CallsUrl | None = _is("sqlite:///path, redis://… or rediss://…", repr=False)
+    HOST: Word = _is("an address or a name of this machine", "localhost")
+    PORT: Whole = _is("a port from 1 to 65535", 9000, ge=1, le=65535)
+
+    @classmethod
+    def from_env(cls) -> "Config":
+        """Read the environment, then `.env` beside this file; ConfigError names all wrong ones.
+
+        Empty means unset, in the environment too, whatever `.env` says.
+        """
+        file = FOLDER / ".env"
+        try:
+            env = {**dotenv_values(file), **os.environ}
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError([f"{file} must be a text file in UTF-8: {error}."]) from error
+        if not env.get("VONAGE_PRIVATE_KEY") and (FOLDER / "private.key").is_file():
+            env["VONAGE_PRIVATE_KEY"] = "private.key"
+        return cls.from_text({name: _unquoted(env.get(name) or "") for name in cls.model_fields})
+
+    @classmethod
+    def from_text(cls, values: Mapping[str, str], **called: str) -> "Config":
+        """The settings with these values, "" for unset; ConfigError names all that are wrong."""
+        problems = []
+        try:
+            return cls.model_validate({name: value for name, value in values.items() if value})
+        except ValidationError as error:
+            for wrong in error.errors():
+                name, reason = str(wrong["loc"][0]), wrong.get("ctx", {}).get("error")
+                field = cls.model_fields[name]
+                shown = re.sub("//.*@", "//…@", values[name])[:80]  # without a password
+                got = f" (got {shown!r})" if field.repr else ""
+                why = f": {reason}" if type(reason) is ValueError and str(reason) else ""
+                problems.append(f"{called.get(name, name)} must be {field.description}{got}{why}.")
+        raise ConfigError(problems)  # without the cause, which quotes secrets
+
+    @property
+    def not_set_up(self) -> dict[str, str]:
+        """What is missing, though nothing is wrong: names of settings, and what each is for."""
+        names = ("VONAGE_APPLICATION_ID", "VONAGE_PRIVATE_KEY")
+        missing = {name: NEEDED_BY_STREAM for name in names if getattr(self, name) is None}
+        if self.VONAGE_SIGNATURE_SECRET is None:
+            missing["VONAGE_SIGNATURE_SECRET"] = "without it, webhooks are accepted from anyone"
+        if self.STREAM_PASSWORD is None and not LOOPBACK.fullmatch(self.HOST):
+            missing["STREAM_PASSWORD"] = "needed to open the page from another machine"
+        return missing
+
+
+def _unquoted(value: str) -> str:
+    """Without what Docker's --env-file leaves on a value: matching quotes, a carriage return."""
+    value = value.removesuffix("\r")
+    return value[1:-1] if re.fullmatch(r"""(["']).*\1""", value, re.DOTALL) else value

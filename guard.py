@@ -1,166 +1,124 @@
-"""Who may come in: Vonage's signature on webhooks; this machine, or the token, on the rest."""
+"""Who may come in: Vonage, by its signature; and whoever runs the server."""
 
-from __future__ import annotations
-
-import hashlib
 import hmac
 import json
 import re
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable
-from ipaddress import ip_address
-from typing import TypeGuard
+from collections.abc import Iterator
+from contextlib import suppress
+from hashlib import sha256
 
-from werkzeug import Request
+from flask import Request
+from itsdangerous import BadData, Signer
+from itsdangerous.encoding import base64_decode
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Forbidden, Unauthorized
 
-from errors import Trouble
+import webhooks
+from config import Config
 
 CLOCKS_MAY_DIFFER = 5 * 60  # seconds, either way
+BEARER = re.compile(r"Bearer (([\w-]+)\.([\w-]+)\.[\w-]*)", re.ASCII | re.IGNORECASE)
+BASIC = WWWAuthenticate("basic", {"realm": "Play audio into a call"})
 THIS_MACHINE = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?", re.IGNORECASE)
-# A request with one of these did not come straight from a browser on this machine.
-PROXY_HEADERS = re.compile(
-    r"forwarded|x-forwarded|x-real-|via$|ngrok-|cf-|cdn-|true-client-|(x-)?client-|x-original-|"
+# A request with such a header, or in HTTP/1.0, which nginx speaks with a bare proxy_pass, did not
+# come straight from a browser on this machine.
+PROXY_SIGNS = re.compile(
+    r"http/1\.0|forwarded|x-forwarded|x-real-|via$|ngrok-|cf-|cdn-|true-client-|(x-)?client-|x-original-|"
     r"x-cluster-|x-envoy-|x-amzn-|x-arr-|x-azure-|x-appengine-|fastly-|fly-|tailscale-|x-proxy",
     re.IGNORECASE,
 )
-PURPOSE_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
-AHEAD = re.compile("prefetch|prerender|preview", re.IGNORECASE)
+# For what only the operator may see: not cached, not framed, no foreign script.
+PRIVATE = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'",
+    "Referrer-Policy": "same-origin",  # under no-referrer, browsers send "Origin: null"
+    "X-Content-Type-Options": "nosniff",
+}
 
 
-class Unsigned(Trouble):
-    """A webhook that Vonage did not sign: `reason` is for our log, not for the answer."""
+def check_signature(request: Request, config: Config) -> None:
+    """Let in what Vonage signed; raise Unauthorized for the rest. Without a secret, all come in.
 
-    def __init__(self, reason: str) -> None:
-        super().__init__("This webhook takes only what Vonage has signed.", status=401)
-        self.reason = reason
-
-
-class Guard:
-    """Checks the two doors; `clock` gives seconds since 1970."""
-
-    def __init__(
-        self,
-        signature_secret: str | None,
-        application_id: str | None,
-        stream_token: str | None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._secret = signature_secret
-        self._application_id = application_id
-        self._token = stream_token
-        self._clock = clock
-
-    def webhook(self, request: Request) -> None:
-        """Let in what Vonage signed; raise Unsigned for the rest. Without a secret, all come in.
-
-        Checked are the one Bearer token, HS256, the signature, `iat` (at most five minutes
-        either way), `exp`, `payload_hash` where there is a body, and `application_id`.
-        [Vonage, Signed webhooks]
-
-        The SDK's verify_signature does not serve: it refuses an `iat` that is ahead by a second,
-        and looks neither at its age nor at the body.
-        """
-        if self._secret is None:
-            return
-        claims = self._claims(request.headers.get("Authorization"), self._secret)
-        self._check_times(claims)
-        body = request.get_data()
-        if body and claims.get("payload_hash") != hashlib.sha256(body).hexdigest():
-            raise Unsigned("payload_hash is not the hash of the body: changed after signing")
-        ours, theirs = self._application_id, claims.get("application_id")
-        if ours and theirs and ours != theirs:
-            raise Unsigned("application_id is not VONAGE_APPLICATION_ID")
-
-    def _claims(self, authorization: str | None, secret: str) -> dict[str, object]:
-        if authorization is None:
-            raise Unsigned("no Authorization header")
-        if "," in authorization:
-            raise Unsigned("more than one Authorization header")
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unsigned("the Authorization header is not a Bearer token")
-        try:
-            signed, signature = token.encode().rsplit(b".", 1)
-            header, claims = (_json(part) for part in signed.split(b"."))
-        except (ValueError, RecursionError) as error:
-            raise Unsigned("the token is malformed") from error
-        if header.get("alg") != "HS256" or "crit" in header:
-            raise Unsigned("the token is not signed with HS256")
-        ours = urlsafe_b64encode(hmac.digest(secret.encode(), signed, "sha256")).rstrip(b"=")
-        if not hmac.compare_digest(signature, ours):
-            raise Unsigned("the signature is not made with VONAGE_SIGNATURE_SECRET")
-        return claims
-
-    def _check_times(self, claims: dict[str, object]) -> None:
-        now, iat, exp = self._clock(), claims.get("iat"), claims.get("exp")
-        if not _is_number(iat):
-            raise Unsigned("iat is missing or not a number")
-        if not abs(now - iat) <= CLOCKS_MAY_DIFFER:
-            raise Unsigned(
-                f"iat is {abs(now - iat):.0f} s {'old' if iat < now else 'ahead'}: "
-                "check this machine's clock"
-            )
-        if exp is not None and not (_is_number(exp) and exp > now):
-            raise Unsigned("the token has expired")
-
-    def operator(self, request: Request) -> None:
-        """Let in whoever runs the server; raise Trouble (403) for everybody else.
-
-        That is a request straight from this machine, or one with the token, but none that a
-        browser made for another site's page or ahead of the user.
-        """
-        site = request.headers.get("Sec-Fetch-Site")
-        if site in ("cross-site", "same-site"):
-            raise _shut("A page of another site asked for this")
-        if any(AHEAD.search(request.headers.get(name, "")) for name in PURPOSE_HEADERS):
-            raise _shut("The browser asked for this ahead of you")
-        if self._has_token(request):
-            return
-        if not _from_this_machine(request):
-            raise _shut("This is only for whoever runs the server")
-        if site is None and not _same_origin(request):  # a browser of before 2023
-            raise _shut("A page of another site asked for this")
-
-    def _has_token(self, request: Request) -> bool:
-        scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-        given = bearer.strip() if scheme.lower() == "bearer" else request.values.get("token", "")
-        return self._token is not None and hmac.compare_digest(
-            given.encode("utf-8", "replace"), self._token.encode()
-        )
-
-
-def _shut(why: str) -> Trouble:
-    return Trouble(
-        f"{why}: open http://localhost on the machine where the server runs, with its port, or "
-        "set STREAM_TOKEN there and send it as a Bearer token or as ?token=.",
-        status=403,
-    )
-
-
-def _from_this_machine(request: Request) -> bool:
+    The reason is the error's cause: for the log, not for the answer. [Vonage, Signed webhooks]
+    """
+    if config.VONAGE_SIGNATURE_SECRET is None:
+        return
     try:
-        peer = ip_address(request.remote_addr or "")
-    except ValueError:
-        return False
-    peer = getattr(peer, "ipv4_mapped", None) or peer
-    host = request.headers.get("Host", "")
-    proxied = any(PROXY_HEADERS.match(name) for name, _ in request.headers)
-    return peer.is_loopback and bool(THIS_MACHINE.fullmatch(host)) and not proxied
+        wrong = _what_is_wrong(request, config, config.VONAGE_SIGNATURE_SECRET)
+    except (BadData, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+        wrong = f"the token is malformed: {error}"
+    if wrong:
+        raise Unauthorized("Invalid or missing signature.") from ValueError(wrong)
 
 
-def _same_origin(request: Request) -> bool:
-    origin = request.headers.get("Origin")
-    return origin is None or origin.partition("://")[2] == request.headers.get("Host")
+def _what_is_wrong(request: Request, config: Config, secret: str) -> str | None:
+    if "Authorization" not in request.headers:
+        return "no Authorization header"
+    bearer = BEARER.fullmatch(request.headers["Authorization"])
+    if bearer is None:
+        return "the Authorization header is not one Bearer token"
+    header, claims = (json.loads(base64_decode(part)) for part in bearer.group(2, 3))
+    if header["alg"] != "HS256" or "crit" in header:
+        return "the token is not signed with HS256"
+    signer = Signer(secret, sep=".", key_derivation="none", digest_method=sha256)
+    if not signer.validate(bearer[1]):
+        return "the signature is not made with VONAGE_SIGNATURE_SECRET"
+    off = claims["iat"] - time.time()
+    if not abs(off) <= CLOCKS_MAY_DIFFER:
+        when = "old" if off < 0 else "ahead"
+        return f"iat is {abs(off):.0f} s {when}: check this machine's clock"
+    if claims.get("exp") is not None and not claims["exp"] > time.time():
+        return "the token has expired"
+    theirs = claims.get("application_id")
+    if theirs and config.VONAGE_APPLICATION_ID not in (None, theirs):
+        return "application_id is not VONAGE_APPLICATION_ID"
+    body = webhooks.body(request)  # last: who has no token must not keep a thread waiting
+    if body and claims.get("payload_hash") not in _hashes(body):
+        return "payload_hash is not the body's: changed after signing"
+    return None
 
 
-def _json(part: bytes) -> dict[str, object]:
-    """The JSON object in a part of a token; ValueError if there is none."""
-    value = json.loads(urlsafe_b64decode(part + b"=" * (-len(part) % 4)))
-    if not isinstance(value, dict):
-        raise ValueError("not an object")
-    return value
+def _hashes(body: bytes) -> Iterator[str | None]:
+    """Of the body, and of it as compact JSON, as Vonage has it. [support article 19033783342876]"""
+    yield sha256(body).hexdigest()
+    with suppress(ValueError, RecursionError):
+        compact = json.dumps(json.loads(body), separators=(",", ":"), ensure_ascii=False)
+        yield sha256(compact.encode()).hexdigest()
 
 
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def check_operator(request: Request, config: Config) -> None:
+    """Let in whoever runs the server: by the password or, without one, on this machine only.
+
+    Raises Forbidden or Unauthorized, also for other sites' pages and prefetches. Reads no body.
+    """
+    headers, host = request.headers, request.headers.get("Host", "").lower()
+    site, page = headers.get("Sec-Fetch-Site"), headers.get("Origin") or headers.get("Referer")
+    if site is None and page is not None:  # a browser of before 2023
+        site = "same-origin" if re.match(f"https?://{re.escape(host)}(/|$)", page.lower()) else page
+    if site not in ("same-origin", "none", None):
+        raise Forbidden("Another site's page caused this request. Open this address yourself.")
+    if re.search("(?i)pre(fetch|render)", f"{headers.get('Sec-Purpose')}{headers.get('Purpose')}"):
+        raise Forbidden("Prefetch refused. Open this address yourself.")
+    if config.STREAM_PASSWORD is not None:
+        given = (request.authorization and request.authorization.password) or ""
+        if not hmac.compare_digest(given.encode(), config.STREAM_PASSWORD.encode()):
+            raise Unauthorized("Wrong or missing STREAM_PASSWORD.", www_authenticate=BASIC)
+    elif found := _elsewhere(request):
+        only = "Without STREAM_PASSWORD, only a browser on this machine gets in"
+        raise Forbidden(f"{only}, and {found}. Set it, and enter it when the browser asks.")
+
+
+def _elsewhere(request: Request) -> str | None:
+    """What shows that the request did not come straight from this machine, or None."""
+    if "werkzeug.socket" not in request.environ:
+        return "this server is neither `python app.py` nor `flask run`"
+    peer = request.remote_addr or "nowhere"
+    if not peer.startswith(("127.", "::ffff:127.")) and peer != "::1":
+        return f"this request came from {peer}"
+    if not THIS_MACHINE.fullmatch(request.headers.get("Host", "")):
+        return f"this request is for {webhooks.text(request.headers.get('Host'))}"
+    signs = [request.environ["SERVER_PROTOCOL"], *request.headers.keys()]
+    sign = next((sign for sign in signs if PROXY_SIGNS.match(sign)), None)
+    return sign and f"this request came through a proxy, with {webhooks.text(sign)}"

@@ -1,58 +1,46 @@
 """What a caller hears on answering: NCCOs, built with the SDK's own models.
 
 An NCCO is a JSON array of actions, run in order; when the last is done the call ends.
-Each function gives one, ready to be sent as JSON, and keeps it for the next caller, so it is
-not to be changed. [Vonage, NCCO reference]
+[Vonage, NCCO reference]
 """
 
-from __future__ import annotations
-
-from functools import lru_cache
 from typing import Any
 
 from vonage_voice.models import Conversation, Input, NccoAction, Stream, Talk
 
-Ncco = list[dict[str, Any]]
+from calls import Leg
+from config import Config
 
 
-@lru_cache(maxsize=64)
-def stream(
-    audio_url: str,
-    *,
-    loop: int | None = None,
-    level: float | None = None,
-    barge_in: bool = False,
-) -> Ncco:
-    """Play the audio: `loop` times (0 is for ever), at `level` from -1 to 1.
-
-    With `barge_in` a key press ends it; the next action must then be an input.
-    """
-    music = Stream(streamUrl=[audio_url], loop=loop, level=level, bargeIn=barge_in or None)
-    return _json(music, Input(type=["dtmf"])) if barge_in else _json(music)
-
-
-@lru_cache(maxsize=64)
-def conversation(name: str, text: str) -> Ncco:
-    """Say `text`, unless it is blank, then join the conference called `name`."""
-    return _json(*_talk(text), Conversation(name=name))
-
-
-@lru_cache(maxsize=64)
-def conversation_with_quorum(name: str, text: str, *, audio_url: str, starts: bool) -> Ncco:
-    """Join the conference: to start it for everybody, or to wait for that and hear the audio.
-
-    Whoever enters with `startOnEnter` false after the start joins at once, and Vonage stops
-    the music for all when it starts, so nothing has to be done then.
-    """
-    if starts:
-        return _json(*_talk(text), Conversation(name=name, startOnEnter=True))
-    waits = Conversation(name=name, startOnEnter=False, musicOnHoldUrl=[audio_url])
-    return _json(*_talk(text), waits)
-
-
-def _talk(text: str) -> list[Talk]:
-    return [Talk(text=text)] if text.strip() else []
-
-
-def _json(*actions: NccoAction) -> Ncco:
+def for_leg(config: Config, leg: Leg, on_the_line: int) -> list[dict[str, Any]]:
+    """The NCCO for a leg in whose conference so many are `on_the_line`, this one included."""
+    actions = _conference(config, leg, on_the_line) if leg.conference else _stream(config, leg)
     return [action.model_dump(mode="json", by_alias=True, exclude_none=True) for action in actions]
+
+
+def words(config: Config, on_the_line: int) -> str:
+    """The same for the log: music, conference, wait 2 of 3, or start."""
+    quorum = config.VOICE_CONFERENCE_QUORUM
+    if config.ANSWER_WITH == "stream" or not quorum:
+        return "music" if config.ANSWER_WITH == "stream" else "conference"
+    return f"wait {on_the_line} of {quorum}" if on_the_line < quorum else "start"
+
+
+def _stream(config: Config, leg: Leg) -> list[NccoAction]:
+    """Play the audio. A key press ends it with `bargeIn`, which needs an input after it."""
+    barge_in = config.VOICE_STREAM_BARGE_IN or None
+    music = Stream(
+        streamUrl=[str(leg.audio_url)],
+        loop=config.VOICE_STREAM_LOOP,
+        level=config.VOICE_STREAM_LEVEL,
+        bargeIn=barge_in,
+    )
+    return [music, Input(type=["dtmf"])] if barge_in else [music]
+
+
+def _conference(config: Config, leg: Leg, on_the_line: int) -> list[NccoAction]:
+    """Say the text, unless it is blank, then join the conference, or wait for its start."""
+    talk = [Talk(text=config.VOICE_TEXT)] if config.VOICE_TEXT.strip() else []
+    starts = config.VOICE_CONFERENCE_QUORUM and on_the_line >= config.VOICE_CONFERENCE_QUORUM
+    music = [leg.audio_url] if leg.audio_url and starts is False else None
+    return [*talk, Conversation(name=leg.conference, startOnEnter=starts, musicOnHoldUrl=music)]

@@ -1,78 +1,92 @@
-"""What Vonage tells us: the parameters of its webhooks, checked before anything is kept."""
-
-from __future__ import annotations
+"""What Vonage sends, checked before anything is kept."""
 
 import json
 import re
+import time
 from typing import Any
+from urllib.parse import urlsplit
 
-from werkzeug import Request
+from flask import Request
+from werkzeug.exceptions import BadRequest
 
-from errors import Trouble
+from calls import Leg
+from config import Config
 
-# The words that end a leg. [Vonage, Webhook reference]
+# The statuses that end a leg. [Vonage, Webhook reference]
 ENDS = {"completed", "busy", "cancelled", "unanswered", "rejected", "failed", "timeout"}
 UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
-LONGEST = 256  # characters kept of what a caller can choose
-
-Parameters = dict[str, Any]
+API_HOST = re.compile(r"api\.nexmo\.com|api-[a-z0-9-]+\.(nexmo|vonage)\.com")
+ADDRESS = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
 
 
-def parameters(request: Request) -> Parameters:
-    """The query of a GET, or the JSON object in the body of a POST; raises Trouble (400)."""
+def body(request: Request) -> bytes:
+    """The request's body; raises RequestEntityTooLarge above MAX_CONTENT_LENGTH, also in chunks."""
+    data = request.get_data()
+    if request.content_length is None and data:
+        request.stream.read(1)  # Werkzeug cuts a chunked body at the limit, and raises only here
+    return data
+
+
+def parameters(request: Request) -> dict[str, Any]:
+    """A GET's query, or the JSON object in the body, without nulls; raises BadRequest."""
     if request.method == "GET":
         return request.args.to_dict()
     try:
-        body = json.loads(request.get_data())
+        given = json.loads(body(request))
     except (ValueError, RecursionError) as error:
-        raise Trouble("The body of this webhook is not JSON.", status=400) from error
-    if not isinstance(body, dict):
-        raise Trouble("The body of this webhook is JSON, but not an object.", status=400)
-    return body
+        raise BadRequest("The body of a webhook must be JSON.") from error
+    if not isinstance(given, dict):
+        raise BadRequest("The body of a webhook must be a JSON object.")
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def leg(request: Request, config: Config) -> Leg:
+    """The leg that an answer webhook is about; raises BadRequest. [Vonage, Webhook reference]"""
+    given = parameters(request)
+    in_conference = config.ANSWER_WITH == "conversation"
+    audio_url = config.VOICE_STREAM_URL or _music_url(request, config.PUBLIC_URL)
+    if not audio_url and not in_conference:
+        raise BadRequest("Set PUBLIC_URL: this request's Host is no address for the audio.")
+    return Leg(
+        uuid=uuid(given.get("uuid")),
+        caller=text(given.get("from") or given.get("from_user")),
+        api_host=_api_host(text(given.get("region_url"))),
+        audio_url=audio_url,
+        conference=config.VOICE_CONFERENCE_NAME if in_conference else None,
+        joined=time.time(),
+    )
 
 
 def uuid(value: object) -> str:
-    """A leg's uuid as it came, in either spelling; raises Trouble (400)."""
+    """A leg's uuid as it came, with or without hyphens; raises BadRequest."""
     if not isinstance(value, str) or not UUID.fullmatch(value):
-        raise Trouble(
-            "uuid must name a leg: 36 characters with hyphens or 32 without, 0-9 and a-f.",
-            status=400,
-        )
+        raise BadRequest("uuid must be 36 characters with hyphens, or 32 without, 0-9 and a-f.")
     return value
 
 
 def text(value: object) -> str:
-    """What a caller can choose, bounded and fit to be kept: never longer, never unencodable."""
-    if not isinstance(value, (str, int)):
+    """What a caller can choose, at most 256 characters, the unprintable ones left out."""
+    if not isinstance(value, (str, int, float)):
         return ""
-    return str(value)[:LONGEST].encode("utf-8", "replace").decode()
+    kept = str(value)[:256]
+    return kept if kept.isprintable() else "".join(filter(str.isprintable, kept))
 
 
-def whole(request: Request) -> str:
-    """All that came, for the log."""
-    return request.get_data(as_text=True) or json.dumps(request.args)
+def _music_url(request: Request, public_url: str | None) -> str | None:
+    """The bundled music's address: where the webhook came in, as a tunnel or proxy says it."""
+    scheme = request.headers.get("X-Forwarded-Proto") or request.scheme
+    host = request.headers.get("X-Forwarded-Host") or request.headers.get("Host", "")
+    address = "://".join(value.partition(",")[0].strip() for value in (scheme.lower(), host))
+    if public_url is None and ADDRESS.fullmatch(address):
+        public_url = address
+    return public_url and f"{public_url}/static/hold-music.mp3"
 
 
-def has_no_leg(event: Parameters) -> bool:
-    """Whether the event is about no one leg: an error, machine detection, a recording."""
-    if "uuid" in event:
-        return False
-    tells_of_a_leg = "status" in event or "conversation_uuid" not in event
-    return "reason" in event or "call_uuid" in event or not tells_of_a_leg
-
-
-def address(request: Request) -> str:
-    """The address that the webhook came in on, where Vonage reaches us; raises Trouble (400).
-
-    Behind a tunnel or a proxy, that is what it says was asked for. [ngrok, headers]
-    """
-    proto = _first(request, "X-Forwarded-Proto") or request.scheme
-    host = _first(request, "X-Forwarded-Host") or request.headers.get("Host") or request.host
-    if proto not in ("http", "https") or not HOST.fullmatch(host):
-        raise Trouble("The Host header of this request names no host.", status=400)
-    return f"{proto}://{host}"
-
-
-def _first(request: Request, header: str) -> str:
-    return request.headers.get(header, "").partition(",")[0].strip()
+def _api_host(region_url: str) -> str | None:
+    """The host that controls this call, if it is one of Vonage's: our token goes there."""
+    try:
+        url = urlsplit(region_url)
+        is_plain = url.scheme == "https" and url.port in (None, 443) and "@" not in url.netloc
+    except ValueError:
+        return None
+    return url.hostname if is_plain and API_HOST.fullmatch(url.hostname or "") else None

@@ -1,11 +1,9 @@
 // Keeps the page fresh: asks for it every second, and touches only what differs.
 "use strict";
 
-const form = document.querySelector("form");
-const headers = { Accept: "text/html" };
-if (form.elements.token) headers.Authorization = `Bearer ${form.elements.token.value}`;
-
 const part = (id) => document.getElementById(id);
+const clock = () => new Date().toLocaleTimeString();
+let seen = clock();
 
 /**
  * Make a part of the page like its fresh version. Where its parts have ids it is gone through,
@@ -39,16 +37,21 @@ function say(id, text) {
 }
 
 function names() {
-  const callers = [...document.querySelectorAll("#callers > li")];
+  const callers = [...document.querySelectorAll("li[id]")];
   return new Map(callers.map((li) => [li.id, li.querySelector("bdi").textContent]));
 }
 
-/** Show the fresh page, but for what just happened, and say who came and who left. */
+/** Show who is on the line now, and say who came and who left. */
 function show(fresh) {
+  if (!part("now")) return location.replace("/"); // the list was unavailable, and is back
   const before = names();
+  const held = document.querySelector("button:hover") ?? document.activeElement;
+  const { top } = held.getBoundingClientRect();
   renew(part("icon"), fresh.getElementById("icon"));
   renew(part("now"), fresh.getElementById("now"));
+  if (held.isConnected) scrollBy(0, held.getBoundingClientRect().top - top); // it stays in its place
   document.title = fresh.title;
+  seen = clock();
   const after = names();
   const came = [...after].filter(([id]) => !before.has(id));
   const left = [...before].filter(([id]) => !after.has(id));
@@ -56,40 +59,41 @@ function show(fresh) {
     ...came.map(([, name]) => `${name} is on the line.`),
     ...left.map(([, name]) => `${name} has left.`),
   ];
-  if (news.length) say("arrivals", news.join(" "));
+  if (news.length) say("news", news.join(" "));
 }
 
-/** Ask the server for the page and show it; gives the fresh page if there is one. */
+/** Ask the server for a page and show its list; gives what it says, and whether it has a list. */
 async function load(address, request) {
-  let trouble = "The server cannot be reached";
+  const said = document.createElement("p");
+  said.className = "error";
+  said.textContent = "The server cannot be reached.";
   try {
+    const headers = { Accept: "text/html" };
     const response = await fetch(address, { ...request, headers, cache: "no-store" });
+    said.textContent = `The server answered ${response.status}.`;
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-    if (fresh.getElementById("now")) {
-      show(fresh);
-      say("stale", "");
-      return fresh;
-    }
-    trouble = `The server answers ${response.status}`;
+    const isFresh = Boolean(fresh.getElementById("now"));
+    if (isFresh) show(fresh);
+    return { said: [...(fresh.getElementById("said")?.childNodes ?? [said])], isFresh };
   } catch {
-    // The network's own words differ from browser to browser, and help nobody.
+    return { said: [said], isFresh: false }; // the network's own words differ, and help no one
   }
-  say("stale", `${trouble}: this is what was last seen.`);
-  return null;
 }
 
-form.addEventListener("submit", async (event) => {
+document.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const body = new URLSearchParams(new FormData(form));
-  const button = event.submitter;
-  if (button.name) body.set(button.name, button.value);
-  say("happened", "Asking Vonage …");
-  const fresh = await load(button.formAction, { method: "POST", body });
-  part("happened").replaceChildren(...(fresh ? fresh.getElementById("happened").childNodes : []));
+  const address = new URL(event.submitter.formAction);
+  const { method } = event.target;
+  if (method === "get") address.search = new URLSearchParams(new FormData(event.target));
+  say("said", "Asking Vonage …");
+  const { said } = await load(address, { method });
+  part("said").replaceChildren(...said);
 });
 
 async function keepFresh() {
-  await load("/", { signal: AbortSignal.timeout(5000) });
+  const { said, isFresh } = await load("/", { signal: AbortSignal.timeout(5000) });
+  const trouble = said.map((one) => one.textContent).join(" ");
+  if (part("now")) say("stale", isFresh ? "" : `${trouble} This list is of ${seen}.`);
   setTimeout(keepFresh, 1000);
 }
 setTimeout(keepFresh, 1000);

@@ -2,34 +2,90 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import re
 import select
 import shutil
 import socket
-import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
+from typing import Any
 
 import pytest
 import redis
 import requests
+from flask import Flask
+from playwright.sync_api import Browser, Page, sync_playwright
+from werkzeug.serving import make_server
 
-from sandbox import FOLDER, Account, Sandbox, free_port
+from app import Server, create_app
+from config import Config
+from sandbox import FOLDER, Account, free_port
+from tests.faults import FaultySandbox, make_certificate
+from voice import Voice
 
-SETTINGS = re.findall(r"^(?:# )?([A-Z_]+)=", (FOLDER / ".env.example").read_text(), re.MULTILINE)
+SETTINGS = list(Config.model_fields)
 
 # An empty setting is unset, and wins over .env: whoever runs the tests may have one.
 os.environ.update(dict.fromkeys(SETTINGS, ""))
 
-StartSandbox = Callable[..., Sandbox]
+
+class InProcess(FaultySandbox):
+    """A sandbox whose app runs in this process, behind a real socket: it starts 50 times as fast.
+
+    `flask` is the app. Its log goes to `log` while a test uses the sandbox.
+    """
+
+    flask: Flask
+
+    def start_app(self) -> None:
+        """Serve the app from a thread."""
+        values = {name: self.environment[name] for name in SETTINGS if self.environment[name]}
+        self.flask = create_app(Config.from_text(values))
+        self._web = make_server(self.host, self.port, self.flask, threaded=True)
+        threading.Thread(target=self._web.serve_forever, args=(0.02,), daemon=True).start()
+        self.handler = logging.FileHandler(self.log)
+        self.handler.setFormatter(logging.Formatter("[%(asctime)s] %(levelname)s: %(message)s"))
+
+    def stop_app(self) -> int:
+        """Serve no more."""
+        self._web.shutdown()
+        self._web.server_close()
+        self.handler.close()
+        return 0
+
+    @property
+    def server(self) -> Server:
+        """What hangs on the app."""
+        server: Server = self.flask.extensions["server"]
+        return server
+
+    def limit(self, **limits: Any) -> None:
+        """Let the app wait for Vonage for less long than it would."""
+        voice = Voice(self.server.config, **limits)
+        self.flask.extensions["server"] = self.server._replace(voice=voice)
+
+    def clear(self) -> None:
+        """Take everybody off the line, and forget what was asked and logged."""
+        self.weather, self.latency = [], 0.0
+        self.hang_up_all()
+        with suppress(Exception):
+            for leg in self.server.calls.live():
+                self.server.calls.end(leg.uuid)
+        self.calls.clear()
+        self.asked.clear()
+        self.web.clear()
+        self.log.write_text("")
+
+
+StartSandbox = Callable[..., InProcess]
 
 
 @pytest.fixture(scope="session")
@@ -39,41 +95,76 @@ def account() -> Account:
 
 
 @pytest.fixture(scope="session")
-def running() -> Iterator[dict[str, Sandbox]]:
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """One certificate for every sandbox, which this process trusts, as the app runs in it."""
+    files = make_certificate(tmp_path_factory.mktemp("certificate"))
+    os.environ["REQUESTS_CA_BUNDLE"] = files[0]
+    return files
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[dict[str, InProcess]]:
     """The sandboxes that run already, by their settings."""
-    sandboxes: dict[str, Sandbox] = {}
+    sandboxes: dict[str, InProcess] = {}
     yield sandboxes
     for sandbox in sandboxes.values():
         sandbox.__exit__()
 
 
 @pytest.fixture
-def start(account: Account, running: dict[str, Sandbox]) -> Iterator[StartSandbox]:
+def start(
+    account: Account, certificate: tuple[str, str], running: dict[str, InProcess]
+) -> Iterator[StartSandbox]:
     """Give a sandbox whose app has these settings; when the test ends, everybody hangs up."""
-    used: list[Sandbox] = []
+    used: list[InProcess] = []
 
-    def start(**settings: str) -> Sandbox:
+    def start(**settings: str) -> InProcess:
         name = str(sorted(settings.items()))
         if name not in running:
-            running[name] = Sandbox(settings, account=account).__enter__()
-        used.append(running[name])
-        return running[name]
+            sandbox = InProcess(settings, account=account, certificate_files=certificate)
+            running[name] = sandbox.__enter__()
+        sandbox = running[name]
+        used.append(sandbox)
+        for logger in ("app", "werkzeug"):
+            logging.getLogger(logger).addHandler(sandbox.handler)
+        return sandbox
 
     yield start
     for sandbox in used:
-        clear(sandbox)
+        for logger in ("app", "werkzeug"):
+            logging.getLogger(logger).removeHandler(sandbox.handler)
+        sandbox.clear()
 
 
 @pytest.fixture
-def sandbox(start: StartSandbox) -> Sandbox:
-    """The app as it is with nothing but credentials: callers get the stream NCCO."""
+def stream(start: StartSandbox) -> InProcess:
+    """The app with ANSWER_WITH=stream."""
+    return start(ANSWER_WITH="stream")
+
+
+@pytest.fixture
+def conference(start: StartSandbox) -> InProcess:
+    """The app as it is with nothing but credentials: callers meet in the conference."""
     return start()
 
 
 @pytest.fixture
-def conference(start: StartSandbox) -> Sandbox:
-    """The app with ANSWER_WITH=conversation."""
-    return start(ANSWER_WITH="conversation")
+def process(
+    account: Account, certificate: tuple[str, str]
+) -> Iterator[Callable[..., FaultySandbox]]:
+    """Give a sandbox whose app is a process of its own, as its users run it."""
+    sandboxes: list[FaultySandbox] = []
+
+    def process(command: list[str] | None = None, **settings: str) -> FaultySandbox:
+        sandbox = FaultySandbox(
+            settings, command=command, account=account, certificate_files=certificate
+        )
+        sandboxes.append(sandbox)
+        return sandbox.__enter__()
+
+    yield process
+    for sandbox in sandboxes:
+        sandbox.__exit__()
 
 
 @pytest.fixture
@@ -81,60 +172,14 @@ def an_app(tmp_path: Path) -> Path:
     """A copy of the app, with room for a .env and an instance folder of its own."""
     for file in FOLDER.glob("*.py"):
         shutil.copy(file, tmp_path)
-    for folder in ("static", "templates"):
+    for folder in ("calls", "static", "templates"):
         shutil.copytree(FOLDER / folder, tmp_path / folder)
     return tmp_path
 
 
-def browse(sandbox: Sandbox, path: str, **parameters: str) -> requests.Response:
+def browse(sandbox: FaultySandbox, path: str, **parameters: str) -> requests.Response:
     """Open a page of the app at localhost, as whoever runs the server does."""
     return requests.get(sandbox.app_url + path, params=parameters, timeout=20)
-
-
-class RedisServer:
-    """A real redis-server of its own on a free port, which a test may kill and start again."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.start()
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        self.process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--save", "", "--bind", "127.0.0.1"],
-            stdout=subprocess.DEVNULL,
-        )
-        until = time.monotonic() + 10
-        while time.monotonic() < until:
-            with suppress(redis.ConnectionError), redis.Redis.from_url(self.url) as client:
-                client.ping()
-                return
-            time.sleep(0.02)
-        raise RuntimeError("redis-server does not start")
-
-    def kill(self) -> None:
-        """End it as a crash would."""
-        self.process.kill()
-        self.process.wait()
-
-
-@pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
-    """A Redis for the tests that only use it."""
-    need("redis-server")
-    server = RedisServer()
-    yield server.url
-    server.kill()
-
-
-@pytest.fixture
-def redis_server() -> Iterator[RedisServer]:
-    """A Redis that a test may kill."""
-    need("redis-server")
-    server = RedisServer()
-    yield server
-    server.kill()
 
 
 def need(program: str) -> str:
@@ -147,12 +192,56 @@ def need(program: str) -> str:
     return path
 
 
+class RedisServer:
+    """A real redis-server of its own on a free port, which a test may kill and start again."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        command = [need("redis-server"), "--port", str(self.port), "--save", ""]
+        self.process = subprocess.Popen(
+            [*command, "--bind", "127.0.0.1"], stdout=subprocess.DEVNULL
+        )
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            with suppress(redis.ConnectionError), redis.Redis.from_url(self.url) as client:
+                client.ping()
+                return
+            time.sleep(0.01)
+        raise RuntimeError("redis-server does not start")
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis for the tests that only use it."""
+    server = RedisServer()
+    yield server.url
+    server.kill()
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis that a test may kill."""
+    server = RedisServer()
+    yield server
+    server.kill()
+
+
 @contextmanager
 def serve_folder(folder: Path) -> Iterator[str]:
     """Serve a folder's files on this machine, as a site elsewhere would; gives its address."""
     handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
@@ -163,8 +252,9 @@ class ConnectProxy(ThreadingTCPServer):
 
     daemon_threads = True
 
-    def __init__(self, hosts: set[str], port: int) -> None:
-        self.hosts, self.port = hosts, port
+    def __init__(self, port: int) -> None:
+        self.hosts: set[str] = set()
+        self.port = port
         super().__init__(("127.0.0.1", 0), _Tunnel)
 
 
@@ -187,45 +277,66 @@ class _Tunnel(StreamRequestHandler):
                     ends[end].sendall(data)
 
 
-@pytest.fixture(scope="session")
-def proxied(account: Account) -> Iterator[tuple[Sandbox, set[str]]]:
-    """A sandbox whose app follows each call to its region, and where the app has connected to."""
-    hosts: set[str] = set()
-    sandbox = Sandbox(
-        {"ANSWER_WITH": "conversation", "VONAGE_API_HOST": "", "NO_PROXY": "localhost"},
-        account=account,
-    )
-    proxy = ConnectProxy(hosts, sandbox.api_port)
-    threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
-    sandbox.environment["HTTPS_PROXY"] = f"http://127.0.0.1:{proxy.server_address[1]}"
-    with sandbox:
-        yield sandbox, hosts
+@pytest.fixture
+def connected(start: StartSandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+    """The hosts that the app of `regions` has connected to, with their ports."""
+    proxy = ConnectProxy(start(VONAGE_API_HOST="").api_port)
+    threading.Thread(target=proxy.serve_forever, args=(0.02,), daemon=True).start()
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.server_address[1]}")
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    yield proxy.hosts
     proxy.shutdown()
     proxy.server_close()
 
 
 @pytest.fixture
-def through_proxy(proxied: tuple[Sandbox, set[str]]) -> Iterator[Sandbox]:
-    """The sandbox, whose Voice API is at Vonage's own names."""
-    yield proxied[0]
-    clear(proxied[0])
+def regions(start: StartSandbox, connected: set[str]) -> InProcess:
+    """The app that follows each call to its region: the Voice API has Vonage's own names."""
+    return start(VONAGE_API_HOST="")
+
+
+Visit = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests."""
+    path = need("chromium")
+    quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=quiet)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def tabs(chromium: Browser) -> dict[bool, Page]:
+    """Two tabs, with script and without: opening one takes a second."""
+    return {on: chromium.new_context(java_script_enabled=on).new_page() for on in (True, False)}
 
 
 @pytest.fixture
-def connected(proxied: tuple[Sandbox, set[str]]) -> set[str]:
-    """The hosts that this app has ever connected to, with their ports."""
-    return proxied[1]
+def visit(tabs: dict[bool, Page]) -> Iterator[Visit]:
+    """Open an address in a window of this size; the tab is left when the test ends."""
+    used: set[bool] = set()
 
+    def visit(
+        address: str,
+        *,
+        script: bool = True,
+        width: int = 1280,
+        height: int = 720,
+        dark: bool = False,
+        headers: dict[str, str] | None = None,
+    ) -> Page:
+        tab = tabs[script]
+        used.add(script)
+        tab.set_viewport_size({"width": width, "height": height})
+        tab.emulate_media(color_scheme="dark" if dark else "light")
+        tab.set_extra_http_headers(headers or {})
+        tab.goto(address)
+        return tab
 
-def clear(sandbox: Sandbox) -> None:
-    """Take everybody off the line, and forget what was asked and told."""
-    sandbox.weather, sandbox.limited, sandbox.latency = [], False, 0.0
-    sandbox.hang_up_all()
-    store = sandbox.folder / "calls.sqlite3"
-    if store.exists():
-        with closing(sqlite3.connect(store)) as db, db:
-            db.execute("DELETE FROM legs")
-            db.execute("DELETE FROM notes WHERE name = 'error'")
-    sandbox.calls.clear()
-    sandbox.asked.clear()
-    sandbox.web.clear()
+    yield visit
+    for script in used:
+        tabs[script].goto("about:blank")

@@ -1,282 +1,374 @@
-"""The settings: where they are read, which are wrong, and what is said of them."""
+"""The settings: where they are read, which are wrong, and what is said about them."""
 
 from __future__ import annotations
 
+import logging
 import os
-import subprocess
+import re
 import sys
+import traceback
 from pathlib import Path
+from typing import Any
 
+import dotenv
+import flask.cli
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-)
 
+from app import create_app
 from config import FOLDER, Config, ConfigError
 from sandbox import Account
-from tests.conftest import SETTINGS, StartSandbox, browse
+from tests.conftest import SETTINGS
 
 
-def show(folder: Path, setting: str, **environment: str) -> str:
-    """A setting as Python prints it, read by the app in this folder from another one."""
-    env = {name: value for name, value in os.environ.items() if name not in SETTINGS}
-    code = f"from config import Config; print(repr(Config.from_env().{setting}))"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**env, **environment, "PYTHONPATH": str(folder)},
-        cwd="/",
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return done.stdout.strip()
-
-
-def problems() -> list[str]:
+def problem(name: str, value: str) -> str:
+    """The one sentence about a setting that is wrong."""
     with pytest.raises(ConfigError) as wrong:
-        Config.from_env()
-    return wrong.value.problems
+        Config.from_text({name: value})
+    [sentence] = wrong.value.problems
+    return sentence
 
 
-def test_with_nothing_set_the_defaults_hold() -> None:
-    defaults = Config()
-    assert (defaults.answer_with, defaults.host, defaults.port) == ("stream", "localhost", 9000)
-    if not (FOLDER / "private.key").exists():
-        assert Config.from_env() == defaults
+# Which values are good
 
-
-def test_dotenv_beside_app_py_is_read_whatever_the_working_directory(an_app: Path) -> None:
-    (an_app / ".env").write_text("VOICE_TEXT='Hello ${HOME}'\nPORT=\n")
-    assert show(an_app, "text") == "'Hello ${HOME}'"
-    assert show(an_app, "port") == "9000"
-
-
-def test_the_environment_goes_before_dotenv(an_app: Path) -> None:
-    (an_app / ".env").write_text("PORT=9001\nHOST=0.0.0.0\n")
-    assert show(an_app, "port", PORT="9002") == "9002"
-    assert show(an_app, "host", HOST="") == "'localhost'"
-
-
-def test_a_dotenv_that_notepad_saved_is_read(an_app: Path) -> None:
-    (an_app / ".env").write_bytes("\ufeffPORT=9001\r\nVOICE_TEXT=Grüezi\r\n".encode())
-    assert show(an_app, "port") == "9001"
-    assert show(an_app, "text") == "'Grüezi'"
-
-
-def test_a_dotenv_that_is_not_text_is_named(an_app: Path) -> None:
-    (an_app / ".env").write_bytes(b"PORT=\xff\xfe")
-    with pytest.raises(subprocess.CalledProcessError) as failed:
-        show(an_app, "port")
-    assert f"{an_app}/.env cannot be read" in failed.value.stderr
-
-
-def test_private_key_beside_app_py_is_the_default(an_app: Path, account: Account) -> None:
-    (an_app / "private.key").write_text(account.private_key)
-    assert show(an_app, "private_key") == repr(account.private_key)
-
-
-WRONG = {
-    "VONAGE_APPLICATION_ID": ["two words", "line\nbreak"],
-    "VONAGE_SIGNATURE_SECRET": ["two words"],
-    "VONAGE_API_HOST": ["https://api.nexmo.com", "a/b", "host:0", "host:70000", "ho st", "-", "a:"],
-    "ANSWER_WITH": ["streams", "Stream", "both"],
-    "VOICE_STREAM_URL": ["ftp://a/b.mp3", "music.mp3", "https://", "https://a b/c", "http://[x"],
-    "VOICE_STREAM_LOOP": ["-1", "1.5", "often", "1_0"],
-    "VOICE_STREAM_LEVEL": ["1.1", "-2", "nan", "inf", "loud"],
-    "VOICE_STREAM_BARGE_IN": ["yes", "1", "perhaps"],
-    "VOICE_TEXT": ["x" * 1501],
-    "VOICE_CONFERENCE_QUORUM": ["1", "0", "51", "-3", "two"],
-    "PUBLIC_URL": ["example.ngrok.app", "https://a/?b", "https://a/#b"],
-    "STREAM_TOKEN": ["two words", "schlüssel"],
-    "CALLS_URL": ["calls.db", "postgres://host/db", "sqlite://calls.db", "sqlite:///"],
-    "HOST": ["two words"],
-    "PORT": ["0", "65536", "http", "-1"],
+ON_THIS_MACHINE = [
+    *["http://localhost:8000/a.mp3", "http://localhost./a", "http://127.0.0.1/a", "http://127.1/a"],
+    *["http://2130706433/a", "http://0.0.0.0/a", "http://[::1]/a", "http://[::ffff:127.0.0.1]/a"],
+    "http://music.localhost/a",
+]
+ON_ITS_NETWORK = [
+    *["http://10.0.0.5/a", "https://192.168.1.2/a", "http://172.16.0.1/a", "http://169.254.1.1/a"],
+    *["http://[fd00::1]/a", "http://[fe80::1]/a", "http://nas/a", "http://nas.local/a"],
+    *["http://metadata.google.internal/a", "http://100.64.0.1/a"],
+]
+NO_ADDRESS = [
+    *["ftp://example.com/b.mp3", "music.mp3", "https://", "https://a b.com/c", "http://[x"],
+    *["file:///etc/passwd", "http://example.com:99999/", "https://example.com/\udcff"],
+]
+NO_STORE = ["calls.db", "postgres://h/db", "sqlite://a.db", "sqlite:///", "sqlite:///\udcff.db"]
+OPTIONS_OF_REDIS = [
+    *["redis://h/0?timeout=5", "redis://h/0?socket_timeout=soon", "redis://h/0?max_connections=x"],
+    *["rediss://h/0?ssl_cert_regs=none", "redis://h:port/0", "redis://h/0?protocol=9"],
+]
+NUMBERS = ["-1", "1.5", "often", "1_0", " 3 ", "3.0", "\u0663", "1e1", "0x3", "9" * 10]
+WRONG: dict[str, tuple[str, list[str]]] = {
+    "VONAGE_APPLICATION_ID": ("a UUID", ["two words", "1234", "line\nbreak"]),
+    "VONAGE_SIGNATURE_SECRET": ("one word of printable ASCII", ["two words", "schl\u00fcssel"]),
+    "VONAGE_API_HOST": (
+        "a host such as api-us-3.vonage.com",
+        ["https://api.nexmo.com", "a/b", "host:0", "host:70000", "ho st", "-", "a:", "u@h", "a?b"],
+    ),
+    "ANSWER_WITH": ("conversation or stream", ["streams", "Stream", "both"]),
+    "VOICE_STREAM_URL": (
+        "an http or https address on the public internet",
+        [*NO_ADDRESS, *ON_THIS_MACHINE, *ON_ITS_NETWORK],
+    ),
+    "VOICE_STREAM_LOOP": ("a whole number; 0 is forever", NUMBERS),
+    "VOICE_STREAM_LEVEL": (
+        "a number from -1 to 1 in steps of 0.1",
+        ["1.1", "-2", "nan", "inf", "loud", "1e0", "0.15", " 1", "1_0", "."],
+    ),
+    "VOICE_STREAM_BARGE_IN": ("true or false", ["yes", "1", "on", "t", "perhaps"]),
+    "VOICE_CONFERENCE_NAME": ("text in UTF-8", ["Caf\udce9", "\ud800"]),
+    "VOICE_TEXT": ("UTF-8, at most 1,500 characters", ["x" * 1501, "Gr\udcfcezi"]),
+    "VOICE_CONFERENCE_QUORUM": ("a whole number from 2 to 50", ["1", "0", "51", *NUMBERS]),
+    "PUBLIC_URL": (
+        "a public http or https address, without ? and #",
+        ["https://example.com/?b", "https://example.com/#b", *NO_ADDRESS, *ON_THIS_MACHINE],
+    ),
+    "STREAM_PASSWORD": ("printable ASCII", ["schl\u00fcssel", "tab\tbed", "line\nbreak"]),
+    "CALLS_URL": (
+        "sqlite:///path, redis://\u2026 or rediss://\u2026",
+        [*NO_STORE, *OPTIONS_OF_REDIS],
+    ),
+    "HOST": ("an address or a name of this machine", ["two words", "\u00fc"]),
+    "PORT": ("a port from 1 to 65535", ["0", "65536", "http", *NUMBERS]),
 }
+GOOD: dict[str, dict[str, Any]] = {
+    "VONAGE_APPLICATION_ID": {"78D335FA-323D-0114-9C3D-D6F0D48968CF": None},
+    "VONAGE_SIGNATURE_SECRET": {"a!b~c": "a!b~c"},
+    "VONAGE_API_HOST": {name: name for name in ("api-us-3.vonage.com", "localhost:8443")},
+    "ANSWER_WITH": {"stream": "stream", "conversation": "conversation"},
+    "VOICE_STREAM_URL": {
+        url: url
+        for url in ("http://music.example/a.mp3?key=1", "https://8.8.8.8/a.wav", "http://a.b:8080/")
+    },
+    "VOICE_STREAM_LOOP": {"0": 0, "1": 1, "25": 25},
+    "VOICE_STREAM_LEVEL": {
+        "0": 0,
+        "1": 1,
+        "-1": -1,
+        "0.1": 0.1,
+        "-.5": -0.5,
+        "1.0": 1,
+        "+0.3": 0.3,
+    },
+    "VOICE_STREAM_BARGE_IN": {"true": True, "False": False},
+    "VOICE_CONFERENCE_NAME": {"Caf\u00e9 \u2615": "Caf\u00e9 \u2615"},
+    "VOICE_TEXT": {" ": " ", "x" * 1500: "x" * 1500},
+    "VOICE_CONFERENCE_QUORUM": {"2": 2, "50": 50},
+    "PUBLIC_URL": {"https://example.ngrok.app/": "https://example.ngrok.app"},
+    "STREAM_PASSWORD": {"two words": "two words"},
+    "CALLS_URL": {
+        "sqlite:///calls.db": f"sqlite:///{FOLDER}/calls.db",
+        "sqlite:////tmp/calls.db": "sqlite:////tmp/calls.db",
+        **{url: url for url in ("redis://host:6379/1", "rediss://:secret@host/0?socket_timeout=5")},
+    },
+    "HOST": {"0.0.0.0": "0.0.0.0", "::1": "::1"},
+    "PORT": {"1": 1, "65535": 65535},
+}
+WRONG_ONES = [(name, value) for name, (_, values) in WRONG.items() for value in values]
+GOOD_ONES = [(name, value) for name, values in GOOD.items() for value in values]
+
+
+def short(value: str) -> str:
+    return ascii(value)[1:-1][:40]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_ONES, ids=short)
+def test_a_wrong_setting_is_named_with_what_it_must_be(name: str, value: str) -> None:
+    assert problem(name, value).startswith(f"{name} must be {WRONG[name][0]}")
+
+
+@pytest.mark.parametrize(("name", "value"), GOOD_ONES, ids=short)
+def test_a_good_setting_is_taken(name: str, value: str) -> None:
+    taken = getattr(Config.from_text({name: value}), name)
+    assert taken == (GOOD[name][value] if GOOD[name][value] is not None else value.lower())
+
+
+def test_every_setting_has_its_wrong_and_its_good_values() -> None:
+    assert {*SETTINGS} == {*WRONG, "VONAGE_PRIVATE_KEY"} == {*GOOD, "VONAGE_PRIVATE_KEY"}
+
+
+def test_the_message_says_what_the_setting_is_now() -> None:
+    assert problem("PORT", "http") == "PORT must be a port from 1 to 65535 (got 'http')."
+
+
+def test_all_wrong_settings_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as wrong:
+        Config.from_text({"PORT": "http", "ANSWER_WITH": "both", "HOST": "::1", "VOICE_TEXT": ""})
+    assert {sentence.split()[0] for sentence in wrong.value.problems} == {"PORT", "ANSWER_WITH"}
+    assert str(wrong.value).splitlines() == wrong.value.problems
+
+
+def test_a_setting_that_is_empty_is_unset() -> None:
+    assert Config.from_text(dict.fromkeys(SETTINGS, "")) == Config()
+
+
+def test_redis_without_its_package_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    assert problem("CALLS_URL", "redis://localhost").endswith("pip install redis.")
+
+
+# Secrets
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values]
+    ("name", "value", "secret"),
+    [
+        ("VONAGE_SIGNATURE_SECRET", "hunter2 hunter2", "hunter2"),
+        ("STREAM_PASSWORD", "hunter2\u00fc", "hunter2"),
+        ("VONAGE_PRIVATE_KEY", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC", "MIIEvQIBAD"),
+        ("VONAGE_PRIVATE_KEY", "-----BEGIN PRIVATE KEY-----\nMIIEvQIBAD", "MIIEvQIBAD"),
+        ("CALLS_URL", "postgres://user:hunter2@host/db", "hunter2"),
+        ("CALLS_URL", "redis://:hunter2@host/0?timeout=5", "hunter2"),
+        ("PUBLIC_URL", "ftp://user:hunter2@host/", "hunter2"),
+        ("VOICE_STREAM_URL", "http://user:hunter2@localhost/", "hunter2"),
+        ("VOICE_STREAM_URL", "http://user:of/hunter2@localhost/", "hunter2"),
+        ("VOICE_STREAM_URL", "http://user:of@hunter2@localhost/", "hunter2"),
+    ],
 )
-def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    monkeypatch.setenv(name, value)
-    assert [problem.split()[0] for problem in problems()] == [name]
-
-
-GOOD = {
-    "VONAGE_API_HOST": ["api-us-3.vonage.com", "localhost:8443"],
-    "VOICE_STREAM_URL": ["http://music.example/a.mp3?key=1"],
-    "VOICE_STREAM_LOOP": ["0", "1", "25"],
-    "VOICE_STREAM_LEVEL": ["0", "1", "-1", "0.1", "-.5", "1.0", "+0.5"],
-    "VOICE_STREAM_BARGE_IN": ["true", "False"],
-    "VOICE_TEXT": [" ", "x" * 1500],
-    "VOICE_CONFERENCE_QUORUM": ["2", "50"],
-    "PUBLIC_URL": ["https://example.ngrok.app/"],
-    "CALLS_URL": ["sqlite:///calls.db", "sqlite:////tmp/calls.db", "redis://host:6379/1"],
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [(name, value) for name, values in GOOD.items() for value in values]
-)
-def test_a_good_setting_is_taken(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    monkeypatch.setenv(name, value)
-    Config.from_env()
-
-
-def test_every_setting_has_its_test_and_its_line_in_the_readme() -> None:
-    assert set(SETTINGS) == {*WRONG, "VONAGE_PRIVATE_KEY", "VOICE_CONFERENCE_NAME"}
-    readme = (FOLDER / "README.md").read_text()
-    assert [name for name in SETTINGS if f"`{name}`" not in readme] == []
-
-
-def test_a_relative_path_is_taken_from_the_folder_of_app_py(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("CALLS_URL", "sqlite:///calls.db")
-    assert Config.from_env().calls_url == f"sqlite:///{FOLDER}/calls.db"
-
-
-def test_all_wrong_settings_are_named_at_once_with_what_they_hold(an_app: Path) -> None:
-    env = {**os.environ, "PORT": "http", "ANSWER_WITH": "both", "STREAM_TOKEN": "se cret"}
-    done = subprocess.run(
-        [sys.executable, an_app / "app.py"], env=env, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert done.stdout == ""
-    lines = done.stderr.splitlines()
-    assert [line.split()[0] for line in lines] == ["ANSWER_WITH", "STREAM_TOKEN", "PORT"]
-    assert "holds 'both'; it may hold stream or conversation" in lines[0]
-    assert "se cret" not in done.stderr
-
-
-def test_a_password_in_a_wrong_address_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CALLS_URL", "postgres://user:hunter2@host/db")
-    monkeypatch.setenv("PUBLIC_URL", "ftp://user:hunter2@host/")
-    assert "hunter2" not in " ".join(problems())
+def test_a_secret_is_not_shown_when_it_is_wrong(name: str, value: str, secret: str) -> None:
+    with pytest.raises(ConfigError) as wrong:
+        Config.from_text({name: value})
+    assert wrong.value.problems[0].startswith(name)
+    assert secret not in "".join(traceback.format_exception(wrong.value))
 
 
 def test_secrets_are_not_in_the_repr(account: Account) -> None:
-    secrets = [account.private_key, "a-secret", "a-token", "redis://:pass@host"]
-    key, secret, token, url = secrets
-    config = Config(private_key=key, signature_secret=secret, stream_token=token, calls_url=url)
-    assert [secret for secret in secrets if secret in repr(config)] == []
+    values = {"VONAGE_SIGNATURE_SECRET": "a-secret", "STREAM_PASSWORD": "a-password"}
+    values |= {"VONAGE_PRIVATE_KEY": account.private_key, "CALLS_URL": "redis://:pass-word@host"}
+    shown = repr(Config.from_text(values))
+    secrets = ["a-secret", "a-password", "pass-word", account.private_key.splitlines()[3]]
+    assert [secret for secret in secrets if secret in shown] == []
 
 
-# The private key
+# Where they are read
 
 
-def pem(key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey, form: PrivateFormat) -> str:
-    return key.private_bytes(Encoding.PEM, form, NoEncryption()).decode()
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in place of the app's, and no setting in the environment."""
+    monkeypatch.setattr("config.FOLDER", tmp_path)
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
 
 
-@pytest.fixture(scope="module")
-def rsa_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, 2048)
+def test_with_nothing_set_the_defaults_hold(folder: Path) -> None:
+    config = Config.from_env()
+    assert config == Config()
+    assert config.model_dump(exclude_none=True) == {
+        "ANSWER_WITH": "conversation",
+        "VOICE_STREAM_BARGE_IN": False,
+        "VOICE_CONFERENCE_NAME": "Relaxing Conference",
+        "VOICE_TEXT": "Please wait while we connect you to the conference",
+        "HOST": "localhost",
+        "PORT": 9000,
+    }
 
 
-@pytest.mark.parametrize("name", ["vonage.key", "key.pem", "key", "my key"])
-def test_the_key_may_be_a_path(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, account: Account, name: str
+def test_dotenv_beside_app_py_is_read_whatever_the_working_directory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / name).write_text(account.private_key)
-    monkeypatch.setenv("VONAGE_PRIVATE_KEY", str(tmp_path / name))
-    assert Config.from_env().private_key == account.private_key
+    (folder / ".env").write_text("PORT=9001\nHOST=\n")
+    monkeypatch.chdir("/")
+    config = Config.from_env()
+    assert (config.PORT, config.HOST) == (9001, "localhost")
 
 
-@pytest.mark.parametrize("newline", ["\n", "\\n", "\r\n"])
-def test_the_key_may_be_text(
-    monkeypatch: pytest.MonkeyPatch, account: Account, newline: str
+@pytest.mark.parametrize(("value", "port"), [("9002", 9002), ("", 9000)])
+def test_the_environment_goes_before_dotenv(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, value: str, port: int
 ) -> None:
-    monkeypatch.setenv("VONAGE_PRIVATE_KEY", account.private_key.replace("\n", newline))
-    assert Config.from_env().private_key == account.private_key
+    (folder / ".env").write_text("PORT=9001\n")
+    monkeypatch.setenv("PORT", value)
+    assert port == Config.from_env().PORT
 
 
-def test_a_key_with_escaped_newlines_plays_music(start: StartSandbox, account: Account) -> None:
-    key = account.private_key.replace("\n", "\\n")
-    sandbox = start(ANSWER_WITH="conversation", VONAGE_PRIVATE_KEY=key)
-    call = sandbox.dial()
-    browse(sandbox, "/stream").raise_for_status()
-    call.hears("hears music")
+DOTENV = [
+    b"VONAGE_SIGNATURE_SECRET='ab${X}cd'\n",
+    b"X=of-the-file\nVONAGE_SIGNATURE_SECRET='ab${X}cd'\n",
+    b'VONAGE_SIGNATURE_SECRET="ab${NOWHERE:-default}cd" # comment\n',
+    b"export VONAGE_SIGNATURE_SECRET=ab#cd\n",
+    "\ufeffVONAGE_SIGNATURE_SECRET=abcd\r\nVOICE_TEXT=Gr\u00fcezi\r\n".encode(),
+]
 
 
-def test_a_key_in_pkcs_1_is_turned_into_what_the_sdk_takes(
-    monkeypatch: pytest.MonkeyPatch, rsa_key: rsa.RSAPrivateKey
+@pytest.mark.parametrize("text", DOTENV, ids=["environment", "file", "default", "export", "BOM"])
+def test_dotenv_means_the_same_to_flask_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, text: bytes
 ) -> None:
-    monkeypatch.setenv("VONAGE_PRIVATE_KEY", pem(rsa_key, PrivateFormat.TraditionalOpenSSL))
-    assert Config.from_env().private_key == pem(rsa_key, PrivateFormat.PKCS8)
+    (folder / ".env").write_bytes(text)
+    monkeypatch.setattr(os, "environ", {**os.environ, "X": "of-the-environment"})
+    by_us = Config.from_env()
+    flask.cli.load_dotenv(folder / ".env")
+    assert Config.from_env() == by_us
+    assert str(by_us.VONAGE_SIGNATURE_SECRET).startswith("ab")
 
 
-def test_a_key_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VONAGE_PRIVATE_KEY", "no-such.key")
-    assert f"{FOLDER}/no-such.key" in problems()[0]
-
-
-def test_a_key_pasted_by_halves_is_not_shown(
-    monkeypatch: pytest.MonkeyPatch, account: Account
+def test_what_dotenv_interpolates_is_interpolated(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    half = account.private_key.splitlines()[1]
-    monkeypatch.setenv("VONAGE_PRIVATE_KEY", half)
-    assert half not in problems()[0]
+    (folder / ".env").write_text("VONAGE_SIGNATURE_SECRET='ab${X}cd'\n")
+    monkeypatch.setenv("X", "--")
+    assert Config.from_env().VONAGE_SIGNATURE_SECRET == "ab--cd"
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("value", "taken"),
     [
-        ("ed25519", "not RSA"),
-        ("public", "no private key"),
-        ("torn", "no private key"),
-        ("with a password", "with a password"),
-        ("a folder", "can be read"),
+        ('"of Docker"', "of Docker"),
+        ("'of Docker'", "of Docker"),
+        ("of Windows\r", "of Windows"),
+        ('"of both, it\'s"\r', "of both, it's"),
+        ("' '", " "),
+        ("\"half'", "\"half'"),
+        ('"', '"'),
     ],
 )
-def test_what_is_no_rsa_private_key_stops_the_start(
-    monkeypatch: pytest.MonkeyPatch,
-    account: Account,
-    rsa_key: rsa.RSAPrivateKey,
-    kind: str,
-    said: str,
+def test_what_docker_leaves_on_a_value_goes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, value: str, taken: str
 ) -> None:
-    locked = rsa_key.private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password")
-    )
-    value = {
-        "ed25519": pem(ed25519.Ed25519PrivateKey.generate(), PrivateFormat.PKCS8),
-        "public": account.public_key,
-        "torn": account.private_key.replace("A", "", 3),
-        "with a password": locked.decode(),
-        "a folder": str(FOLDER),
-    }[kind]
-    monkeypatch.setenv("VONAGE_PRIVATE_KEY", value)
-    assert said in problems()[0]
-    assert "BEGIN" not in problems()[0]
+    monkeypatch.setenv("VOICE_TEXT", value)
+    assert taken == Config.from_env().VOICE_TEXT
 
 
-def test_redis_without_its_package_is_a_sentence(an_app: Path) -> None:
-    (an_app / "redis.py").write_text("raise ImportError")
-    env = {**os.environ, "CALLS_URL": "redis://localhost", "PYTHONPATH": str(an_app)}
-    done = subprocess.run(
-        [sys.executable, an_app / "app.py"], env=env, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert done.stderr == "CALLS_URL names Redis, which needs a package: pip install redis.\n"
+def test_a_byte_that_is_not_utf_8_is_refused_by_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOICE_TEXT", os.fsdecode(b"Gr\xfcezi"))
+    with pytest.raises(ConfigError, match=r"^VOICE_TEXT must be UTF-8"):
+        Config.from_env()
 
 
-# The start
+def test_a_dotenv_that_is_not_utf_8_is_named(folder: Path) -> None:
+    (folder / ".env").write_bytes(b"PORT=\xff\xfe")
+    with pytest.raises(ConfigError, match=rf"^{folder}/\.env must be a text file in UTF-8"):
+        Config.from_env()
 
 
-def test_the_start_says_what_to_give_to_vonage_and_what_is_missing(start: StartSandbox) -> None:
-    sandbox = start(VONAGE_APPLICATION_ID="", VONAGE_SIGNATURE_SECRET="")
-    said = sandbox.log.read_text()
-    assert "/webhooks/answer" in said
-    assert "/webhooks/event" in said
-    assert f"http://localhost:{sandbox.port}/" in said
-    assert "VONAGE_APPLICATION_ID: needed by /stream" in said
-    assert "VONAGE_SIGNATURE_SECRET: without it" in said
+def test_a_relative_path_is_taken_from_the_folder_of_app_py(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALLS_URL", "sqlite:///calls.db")
+    assert f"sqlite:///{folder}/calls.db" == Config.from_env().CALLS_URL
 
 
-def test_when_all_is_set_up_nothing_is_missing(start: StartSandbox) -> None:
-    assert "Not set up" not in start().log.read_text()
+# What is said about them
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "a-machine", "localhost.example"])
+def test_a_host_that_others_reach_needs_a_password(host: str) -> None:
+    assert "STREAM_PASSWORD" in Config.from_text({"HOST": host}).not_set_up
+    open_to_none = Config.from_text({"HOST": host, "STREAM_PASSWORD": "x"})
+    assert "STREAM_PASSWORD" not in open_to_none.not_set_up
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.2", "::1"])
+def test_on_this_machine_alone_no_password_is_missing(host: str) -> None:
+    assert "STREAM_PASSWORD" not in Config.from_text({"HOST": host}).not_set_up
+
+
+def test_the_start_says_what_is_missing_and_what_to_give_to_vonage(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "app"):
+        create_app(Config())
+    said = caplog.text
+    assert "/webhooks/answer and /webhooks/event" in said
+    assert "Not set up: VONAGE_APPLICATION_ID, needed by /stream" in said
+    assert "Not set up: VONAGE_PRIVATE_KEY, needed by /stream" in said
+    assert "Not set up: VONAGE_SIGNATURE_SECRET, without it, webhooks are accepted from any" in said
+
+
+def test_when_all_is_set_up_nothing_is_missing(
+    account: Account, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = {"VONAGE_APPLICATION_ID": account.application_id, "VONAGE_SIGNATURE_SECRET": "x"}
+    create_app(Config.from_text(values | {"VONAGE_PRIVATE_KEY": account.private_key}))
+    assert "Not set up" not in caplog.text
+
+
+EXAMPLE = (FOLDER / ".env.example").read_text()
+DEFAULTS = {
+    name: str(default).lower() if isinstance(default, bool) else str(default)
+    for name, default in Config().model_dump(exclude_none=True).items()
+}
+
+
+def test_dotenv_example_names_every_setting_and_no_other() -> None:
+    assert set(re.findall(r"^(?:# )?([A-Z_]+)=", EXAMPLE, re.MULTILINE)) == set(SETTINGS)
+
+
+def test_dotenv_example_as_it_is_sets_the_defaults(folder: Path) -> None:
+    (folder / ".env").write_text(EXAMPLE)
+    assert Config.from_env() == Config()
+
+
+def test_what_dotenv_example_leaves_out_is_good_and_has_the_defaults(
+    folder: Path, account: Account
+) -> None:
+    (folder / ".env").write_text(re.sub(r"^# ([A-Z_]+=)", r"\1", EXAMPLE, flags=re.MULTILINE))
+    (folder / "private.key").write_text(account.private_key)
+    Config.from_env()
+    shown = dotenv.dotenv_values(folder / ".env")
+    assert {name: shown[name] for name in DEFAULTS} == DEFAULTS
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_readme_has_every_setting_with_its_default(name: str) -> None:
+    lines = [
+        line for line in (FOLDER / "README.md").read_text().splitlines() if f"`{name}`" in line
+    ]
+    assert lines
+    assert name not in DEFAULTS or any(f"`{DEFAULTS[name]}`" in line for line in lines)

@@ -1,23 +1,25 @@
-"""Our side's bad weather: the store fails, callers are served all the same, and all goes on."""
+"""The store fails: callers are served all the same, and all goes on afterwards."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import requests
 
-from sandbox import Account, Call, Sandbox
-from tests.conftest import RedisServer, browse
+from calls.sqlite import SqliteCalls
+from sandbox import Call
+from tests.conftest import InProcess, RedisServer, StartSandbox, browse
 
 LOCK = """
 import sqlite3, sys
@@ -69,6 +71,11 @@ def on_a_full_disk(database: Path) -> Mend:
                 file.write(bytes(512))
         except OSError:
             pass
+    with closing(sqlite3.connect(database)) as db, suppress(sqlite3.OperationalError):
+        for number in range(1_000):  # what is left within the last blocks
+            with db:
+                db.execute("REPLACE INTO legs_2 (key, ended) VALUES (?, 0)", [number])
+        pytest.fail("the disk is never full")
     return filler.unlink
 
 
@@ -84,27 +91,19 @@ def a_folder(database: Path) -> Mend:
     return mend
 
 
-@pytest.fixture(scope="module")
-def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder on a disk of its own, where the tests may mount one."""
-    folder = tmp_path_factory.mktemp("disk")
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a small disk of its own, where the tests may mount one."""
     if os.geteuid() == 0:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", folder], check=True)
-    yield folder
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", tmp_path], check=True)
+    yield tmp_path
     if os.geteuid() == 0:
-        subprocess.run(["umount", "-l", folder], check=True)
+        subprocess.run(["umount", "-l", tmp_path], check=True)
 
 
 @pytest.fixture
-def on_disk(small_disk: Path, account: Account) -> Iterator[Sandbox]:
-    settings = {
-        "ANSWER_WITH": "conversation",
-        "CALLS_URL": f"sqlite:///{small_disk}/calls.sqlite3",
-    }
-    with Sandbox(settings, account=account) as sandbox:
-        yield sandbox
-    for file in small_disk.iterdir():
-        file.unlink()
+def on_disk(disk: Path, start: StartSandbox) -> InProcess:
+    return start(CALLS_URL=f"sqlite:///{disk}/calls.sqlite3")
 
 
 @contextmanager
@@ -129,22 +128,30 @@ CAN_STILL_BE_READ = [locked, on_a_full_disk]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_database_does_not_cut_a_caller_off(on_disk: Sandbox, damage: Damage) -> None:
-    database = Path(on_disk.environment["CALLS_URL"].removeprefix("sqlite:///"))
+def test_a_damaged_database_cuts_no_caller_off(
+    on_disk: InProcess, disk: Path, damage: Damage
+) -> None:
+    database = disk / "calls.sqlite3"
     before = on_disk.dial()
     with damaged(damage, database):
         call = within_two_seconds(lambda: on_disk.dial(pick_up=False))
-        assert f"leg {call.uuid} is lost to /stream" in on_disk.log.read_text()
+        lost = f"leg {call.uuid} could not be saved, so /stream cannot reach it"
+        assert lost in on_disk.log.read_text()
         ended = {"uuid": before.uuid, "status": "completed"}
-        assert one_try(on_disk, ended).status_code == 503
+        # What a failed connection leaves when it is closed may be the room that the next one needs.
+        assert event(on_disk, ended).status_code in (
+            (503, 204) if damage is on_a_full_disk else (503,)
+        )
         if damage not in CAN_STILL_BE_READ:
             response = browse(on_disk, "/stream")
             assert response.status_code == 503
-            assert f"The list of calls in {database} cannot be used" in response.json()["error"]
+            unavailable = f"The list of calls in {database} is unavailable"
+            assert unavailable in response.json()["error"]
+            assert "CALLS_URL" in response.json()["error"]
     after = on_disk.dial()
     browse(on_disk, "/stream", uuid=after.uuid).raise_for_status()
     after.hears("hears music")
-    assert one_try(on_disk, ended).status_code == 204
+    assert event(on_disk, ended).status_code == 204
 
 
 @contextmanager
@@ -160,109 +167,123 @@ def read_only(folder: Path) -> Iterator[None]:
     subprocess.run(["mount", "-o", "remount,rw", folder], check=True)
 
 
-def test_a_read_only_disk_does_not_cut_a_caller_off(small_disk: Path, on_disk: Sandbox) -> None:
-    with read_only(small_disk):
+def test_a_read_only_disk_cuts_no_caller_off(disk: Path, on_disk: InProcess) -> None:
+    with read_only(disk):
         call = within_two_seconds(lambda: on_disk.dial(pick_up=False))
-        assert one_try(on_disk, {"uuid": call.uuid, "status": "completed"}).status_code == 503
+        assert event(on_disk, {"uuid": call.uuid, "status": "completed"}).status_code == 503
         assert browse(on_disk, "/stream").status_code == 503
     after = on_disk.dial()
     browse(on_disk, "/stream").raise_for_status()
     after.hears("hears music")
 
 
-def one_try(sandbox: Sandbox, event: dict[str, str]) -> requests.Response:
-    """Send an event once, and not again as Vonage would."""
-    body = json.dumps(event).encode()
-    headers = {"Authorization": sandbox.account.sign(body)}
-    url = f"{sandbox.app_url}/webhooks/event"
-    return requests.post(url, data=body, headers=headers, timeout=5)
+def event(sandbox: InProcess, parameters: dict[str, str]) -> requests.Response:
+    """Send an event."""
+    response = sandbox.send("POST", "/webhooks/event", parameters)
+    assert response is not None
+    return response
 
 
-def test_calls_are_kept_in_the_instance_folder_by_default(account: Account, an_app: Path) -> None:
-    command = [sys.executable, str(an_app / "app.py")]
-    with Sandbox({"CALLS_URL": ""}, command=command, account=account) as sandbox:
-        sandbox.dial()
-        assert browse(sandbox, "/stream").ok
-    assert (an_app / "instance" / "calls.sqlite3").exists()
-
-
-def test_a_deleted_database_is_made_anew(on_disk: Sandbox) -> None:
-    database = Path(on_disk.environment["CALLS_URL"].removeprefix("sqlite:///"))
-    on_disk.dial()
-    for file in database.parent.iterdir():
+def test_a_deleted_database_is_made_anew(tmp_path: Path, start: StartSandbox) -> None:
+    sandbox = start(CALLS_URL=f"sqlite:///{tmp_path}/folder/calls.sqlite3")
+    sandbox.dial()
+    for file in (tmp_path / "folder").iterdir():
         file.unlink()
-    call = within_two_seconds(on_disk.dial)
-    browse(on_disk, "/stream").raise_for_status()
+    call = within_two_seconds(sandbox.dial)
+    browse(sandbox, "/stream").raise_for_status()
     call.hears("hears music")
-    assert database.exists()
+    assert (tmp_path / "folder" / "calls.sqlite3").exists()
 
 
-def test_a_deleted_folder_is_made_anew(account: Account, tmp_path: Path) -> None:
-    settings = {"CALLS_URL": f"sqlite:///{tmp_path}/folder/calls.sqlite3"}
-    with Sandbox(settings, account=account) as sandbox:
-        sandbox.dial()
-        shutil.rmtree(tmp_path / "folder")
-        call = within_two_seconds(sandbox.dial)
-        browse(sandbox, "/stream").raise_for_status()
-        call.hears("hears music")
+def test_a_deleted_folder_is_made_anew(tmp_path: Path, start: StartSandbox) -> None:
+    sandbox = start(CALLS_URL=f"sqlite:///{tmp_path}/folder/calls.sqlite3")
+    sandbox.dial()
+    shutil.rmtree(tmp_path / "folder")
+    call = within_two_seconds(sandbox.dial)
+    browse(sandbox, "/stream").raise_for_status()
+    call.hears("hears music")
+
+
+def test_a_replaced_database_is_noticed(tmp_path: Path, start: StartSandbox) -> None:
+    sandbox = start(CALLS_URL=f"sqlite:///{tmp_path}/calls.sqlite3")
+    sandbox.dial()
+    with closing(sqlite3.connect(tmp_path / "other.sqlite3")) as other:
+        other.execute("CREATE TABLE other (a)")
+    for file in tmp_path.glob("calls.sqlite3*"):
+        file.unlink()
+    (tmp_path / "other.sqlite3").rename(tmp_path / "calls.sqlite3")
+    assert browse(sandbox, "/stream").status_code == 409
+    sandbox.dial()
+    assert len(SqliteCalls(str(tmp_path / "calls.sqlite3")).live()) == 1
+
+
+def test_with_the_store_down_a_conference_starts(start: StartSandbox, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    sandbox = start(CALLS_URL=f"sqlite:///{tmp_path}/file/x.sqlite3", VOICE_CONFERENCE_QUORUM="3")
+    assert sandbox.dial().ncco[-1]["startOnEnter"] is True  # no one waits forever
+
+
+def test_the_page_says_that_the_list_is_unavailable(start: StartSandbox, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    sandbox = start(CALLS_URL=f"sqlite:///{tmp_path}/file/x.sqlite3")
+    page = requests.get(sandbox.app_url, headers={"Accept": "text/html"}, timeout=5)
+    assert page.status_code == 503
+    assert "is unavailable" in page.text
+    assert "GET /: 503" in sandbox.log.read_text()
+
+
+# Redis
 
 
 @pytest.fixture
-def on_redis(redis_server: RedisServer, account: Account) -> Iterator[Sandbox]:
-    settings = {
-        "ANSWER_WITH": "conversation",
-        "CALLS_URL": redis_server.url,
-        "VOICE_CONFERENCE_QUORUM": "2",
-    }
-    with Sandbox(settings, account=account) as sandbox:
-        yield sandbox
+def on_redis(redis_server: RedisServer, start: StartSandbox) -> InProcess:
+    return start(CALLS_URL=redis_server.url, VOICE_CONFERENCE_QUORUM="2")
 
 
-def test_redis_killed_in_mid_traffic(on_redis: Sandbox, redis_server: RedisServer) -> None:
+def test_redis_killed_in_mid_traffic(on_redis: InProcess, redis_server: RedisServer) -> None:
     on_redis.dial()
     redis_server.kill()
     call = within_two_seconds(on_redis.dial)
-    assert call.ncco[-1]["startOnEnter"] is True  # nobody waits for ever in an empty room
-    assert one_try(on_redis, {"uuid": call.uuid, "status": "completed"}).status_code == 503
+    assert call.ncco[-1]["startOnEnter"] is True  # no one waits forever in an empty conference
+    assert event(on_redis, {"uuid": call.uuid, "status": "completed"}).status_code == 503
     response = browse(on_redis, "/stream")
     assert response.status_code == 503
-    assert "The list of calls in Redis cannot be used" in response.json()["error"]
+    assert "The list of calls in Redis is unavailable" in response.json()["error"]
     redis_server.start()
-    assert one_try(on_redis, {"uuid": call.uuid, "status": "completed"}).status_code == 204
+    assert event(on_redis, {"uuid": call.uuid, "status": "completed"}).status_code == 204
     after = on_redis.dial()
     browse(on_redis, "/stream").raise_for_status()
     after.hears("hears music")
 
 
-def test_redis_that_hangs(on_redis: Sandbox, redis_server: RedisServer) -> None:
+def test_redis_that_hangs(on_redis: InProcess, redis_server: RedisServer) -> None:
     on_redis.dial()
     redis_server.process.send_signal(signal.SIGSTOP)
     try:
         call = within_two_seconds(lambda: on_redis.dial(pick_up=False))
         ended = {"uuid": call.uuid, "status": "completed"}
-        assert one_try(on_redis, ended).status_code == 503
+        assert event(on_redis, ended).status_code == 503
     finally:
         redis_server.process.send_signal(signal.SIGCONT)
-    assert one_try(on_redis, ended).status_code == 204
+    assert event(on_redis, ended).status_code == 204
 
 
-def test_a_call_answered_by_one_process_is_played_into_by_another(
-    redis_server: RedisServer, account: Account
+def test_a_call_answered_by_one_server_is_played_into_by_another(
+    redis_server: RedisServer, start: StartSandbox
 ) -> None:
-    settings = {"ANSWER_WITH": "conversation", "CALLS_URL": redis_server.url}
-    with Sandbox(settings, account=account) as sandbox:
-        call = sandbox.dial()
-        third = Sandbox(settings, account=account)
-        third.environment["VONAGE_API_HOST"] = sandbox.environment["VONAGE_API_HOST"]
-        third.environment["REQUESTS_CA_BUNDLE"] = sandbox.environment["REQUESTS_CA_BUNDLE"]
-        with third:
-            browse(third, "/stream").raise_for_status()
-        call.hears("hears music")
+    sandbox = start(CALLS_URL=redis_server.url)
+    call = sandbox.dial()
+    host = f"localhost:{sandbox.api_port}"
+    other = start(CALLS_URL=redis_server.url, VONAGE_API_HOST=host)
+    browse(other, "/stream").raise_for_status()
+    call.hears("hears music")
 
 
-def test_applications_on_one_redis_do_not_see_each_others_calls(redis_server: RedisServer) -> None:
-    settings = {"ANSWER_WITH": "conversation", "CALLS_URL": redis_server.url}
-    with Sandbox(settings) as one, Sandbox(settings) as other:
-        one.dial()
-        assert browse(one, "/stream").status_code == 200
-        assert "Nobody is on the line" in browse(other, "/stream").json()["error"]
+def test_applications_on_one_redis_do_not_see_each_others_calls(
+    redis_server: RedisServer, start: StartSandbox
+) -> None:
+    one = start(CALLS_URL=redis_server.url)
+    other = start(CALLS_URL=redis_server.url, VONAGE_APPLICATION_ID=str(uuid.UUID(int=7)))
+    one.dial()
+    assert len(one.server.calls.live()) == 1
+    assert other.server.calls.live() == []

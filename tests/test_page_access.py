@@ -1,0 +1,233 @@
+"""The page is for whoever runs the server: no one else's page or name gets anything done in it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from pathlib import Path
+
+import pytest
+import requests
+from playwright.sync_api import Dialog, Page, expect
+
+from sandbox import FOLDER
+from tests.conftest import InProcess, StartSandbox, Visit, serve_folder
+from tests.test_page import CALLER, caller, fill, press, refresh, said
+from tests.test_page_fresh import HTML
+
+AXE = FOLDER / ".ci/node_modules/axe-core/axe.min.js"
+FROM_ELSEWHERE = {"X-Forwarded-For": "203.0.113.9"}
+PASSWORD = base64.b64encode(b":let me in").decode()
+WITH_PASSWORD = {**FROM_ELSEWHERE, "Authorization": f"Basic {PASSWORD}"}
+
+
+@pytest.fixture
+def with_password(start: StartSandbox) -> InProcess:
+    return start(STREAM_PASSWORD="let me in")
+
+
+def complaints_of(page: Page) -> list[str]:
+    """What the browser complains about from now on."""
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return complaints
+
+
+def test_the_page_keeps_to_its_own_policy(conference: InProcess, visit: Visit) -> None:
+    page = visit("about:blank")
+    complaints = complaints_of(page)
+    page.goto(conference.app_url)
+    call = conference.dial(CALLER)
+    refresh(page)
+    press(page, "Play to 447700900123")
+    call.hears("hears music")
+    expect(said(page)).to_contain_text("Playing to 1 of 1 caller")
+    assert complaints == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "<img src='STREAM' onerror='over()' onload='over()'>",
+        "<form action='STREAM' method=post></form><script>document.forms[0].submit()</script>",
+        "<script>fetch('STREAM', {mode: 'no-cors'}).finally(over)</script>",
+        "<iframe src='STREAM' onload='over()'></iframe>",
+    ],
+    ids=["image", "form", "fetch", "frame"],
+)
+def test_a_page_of_another_origin_starts_nothing(
+    conference: InProcess, visit: Visit, tmp_path: Path, attempt: str, host: str
+) -> None:
+    conference.dial()
+    page = visit("about:blank")
+    over = "<script>function over() { document.title = 'Over' }</script>"
+    html = attempt.replace("STREAM", f"{conference.app_url}/stream")
+    (tmp_path / "index.html").write_text(f"<!doctype html><title>Elsewhere</title>{over}{html}")
+    with serve_folder(tmp_path) as site:
+        page.goto(site.replace("127.0.0.1", host), wait_until="commit")
+        expect(page).to_have_title(re.compile("Over|Error"))  # the form leads to the refusal
+    assert len(re.findall(r"(GET|POST) /stream: 403 ", conference.log.read_text())) == 1
+    assert conference.asked == []
+
+
+def test_what_a_caller_sends_is_shown_as_text(conference: InProcess, visit: Visit) -> None:
+    dialogs: list[str] = []
+    page = visit(conference.app_url)
+
+    def dismiss(dialog: Dialog) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
+    conference.dial({"from": "<script>alert(1)</script><img src=x onerror=alert(2)>\u202e321"})
+    refresh(page)
+    name = "<script>alert(1)</script><img src=x onerror=alert(2)>321"
+    expect(page.locator("li bdi").first).to_have_text(name)
+    page.reload()
+    expect(page.locator("li bdi").first).to_have_text(name)
+    expect(page.locator("li :is(script, img)")).to_have_count(0)
+    page.remove_listener("dialog", dismiss)
+    assert dialogs == []
+
+
+def test_a_number_is_whole_on_the_page_only(conference: InProcess) -> None:
+    conference.dial(CALLER)
+    page = requests.get(conference.app_url + "/stream", headers=HTML, timeout=5)
+    assert "447700900123" in page.text
+    assert "447700900123" not in requests.get(conference.app_url + "/stream", timeout=5).text
+    assert "447700900123" not in conference.log.read_text()
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+def test_with_the_password_the_page_works_from_elsewhere(
+    with_password: InProcess, visit: Visit, script: bool
+) -> None:
+    call = with_password.dial(CALLER)
+    page = visit(with_password.app_url, headers=WITH_PASSWORD, script=script)
+    press(page, "Play to 447700900123")
+    call.hears("hears music")
+    expect(said(page)).to_contain_text("Playing to 1 of 1 caller")
+    press(page, "Stop for 447700900123")
+    call.hears("hears the music stop")
+
+
+def test_the_browser_sends_the_password_with_each_request_of_the_page(
+    with_password: InProcess, visit: Visit
+) -> None:
+    host = with_password.app_url.removeprefix("http://")
+    page = visit(f"http://me:let%20me%20in@{host}/")
+    page.goto(with_password.app_url)
+    with_password.dial(CALLER)
+    refresh(page)
+    expect(caller(page, "447700900123")).to_be_visible()
+    press(page, "Play to 447700900123")
+    expect(said(page)).to_contain_text("Playing to 1 of 1 caller")
+
+
+def test_the_page_says_to_no_other_site_where_it_is(conference: InProcess, visit: Visit) -> None:
+    page = visit(conference.app_url)
+    page.route("https://dashboard.vonage.com/**", lambda route: route.fulfill(body=""))
+    with page.expect_request("https://dashboard.vonage.com/**") as left:
+        page.get_by_role("link", name="Vonage").click()
+    assert "referer" not in left.value.all_headers()
+    page.unroute_all()
+
+
+@pytest.mark.parametrize("path", ["/", "/stream", "/stream/stop", "/nothing"])
+def test_who_is_not_let_in_sees_one_sentence_and_no_caller(
+    conference: InProcess, visit: Visit, path: str
+) -> None:
+    conference.dial(CALLER)
+    page = visit("about:blank", headers=FROM_ELSEWHERE)
+    response = page.goto(conference.app_url + path)
+    assert response is not None
+    assert response.status == (404 if path == "/nothing" else 403)
+    expect(said(page)).to_contain_text("webhooks" if path == "/nothing" else "STREAM_PASSWORD")
+    assert "447700900123" not in page.content()
+    expect(page.locator("script, form, section, details")).to_have_count(0)
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+@pytest.mark.parametrize("headers", [{}, FROM_ELSEWHERE], ids=["let in", "not let in"])
+@pytest.mark.parametrize("path", ["/", "/stream", "/stream/stop", "/nothing"])
+def test_nothing_behind_the_door_is_cached_framed_or_leaks(
+    conference: InProcess, path: str, headers: dict[str, str], accept: str
+) -> None:
+    headers = {"Accept": accept, **headers}
+    response = requests.get(conference.app_url + path, headers=headers, timeout=5)
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["Referrer-Policy"] == "same-origin"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Content-Security-Policy"] == (
+        "default-src 'self'; object-src 'none'; base-uri 'none'; "
+        "form-action 'self'; frame-ancestors 'none'"
+    )
+
+
+@pytest.mark.parametrize("accept", [None, "*/*", "application/json", "text/html, application/json"])
+def test_other_clients_get_json(conference: InProcess, accept: str | None) -> None:
+    call = conference.dial()
+    headers = {"Accept": accept}
+    response = requests.get(conference.app_url + "/stream", headers=headers, timeout=5)
+    answer = response.json()
+    assert answer == {"message": answer["message"], "legs": [{"uuid": call.uuid}]}
+    assert answer["message"].startswith("Playing to 1 of 1 caller")
+
+
+def test_a_webhook_answers_json_also_to_a_browser(conference: InProcess) -> None:
+    response = requests.get(f"{conference.app_url}/webhooks/answer", headers=HTML, timeout=5)
+    assert response.status_code == 401
+    assert set(response.json()) == {"error"}
+
+
+def test_head_of_the_page_is_as_its_get(conference: InProcess) -> None:
+    response = requests.head(conference.app_url, headers=HTML, timeout=5)
+    assert (response.status_code, response.text) == (200, "")
+
+
+@pytest.mark.parametrize("path", ["/", "/stream", "/stream?loop=x&level=9&url=x", "/nothing"])
+def test_axe_finds_nothing_against_it(
+    start: StartSandbox, conference: InProcess, visit: Visit, path: str
+) -> None:
+    if not AXE.exists() and os.environ.get("CI"):
+        pytest.fail(f"{AXE} is missing: .ci/run installs it")
+    if not AXE.exists():
+        pytest.skip(f"needs {AXE}: npm install --prefix .ci --no-save axe-core")
+    sandbox = start(VONAGE_APPLICATION_ID="") if path == "/" else conference
+    if sandbox is conference:
+        sandbox.dial(), sandbox.dial({"from": "sip:" + "long" * 60})
+    page = visit(sandbox.app_url + path)
+    page.evaluate(AXE.read_text())
+    for width in (360, 1440):
+        page.set_viewport_size({"width": width, "height": 800})
+        for dark in (False, True):
+            page.emulate_media(color_scheme="dark" if dark else "light")
+            found = page.evaluate("axe.run()")
+            assert [violation["help"] for violation in found["violations"]] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_fifty_callers_fit_a_phone_in_a_row_each(conference: InProcess, visit: Visit) -> None:
+    fill(conference, 50)
+    page = visit(conference.app_url, width=360, height=640)
+    expect(page.get_by_role("heading", name="50 callers on the line")).to_be_visible()
+    heights = "[...document.querySelectorAll('#callers li')].map(li => li.clientHeight)"
+    assert max(page.evaluate(heights)) < 60
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_the_screenshot_in_the_readme_is_small(
+    conference: InProcess, visit: Visit, tmp_path: Path
+) -> None:
+    """Taken anew, for the README too if SCREENSHOT is set."""
+    for number in ("447700900123", "14155550145", "819012345678"):
+        conference.dial({"from": number})
+    page = visit(conference.app_url, width=800, height=530)
+    press(page, "Play to all 3")
+    expect(said(page)).to_contain_text("Playing to 3 of 3 callers.")
+    folder = FOLDER / "static" if "SCREENSHOT" in os.environ else tmp_path
+    assert len(page.screenshot(path=folder / "page.png")) < 150_000
+    assert (FOLDER / "static/page.png").stat().st_size < 150_000

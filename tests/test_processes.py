@@ -1,0 +1,367 @@
+"""The server as a process: how it starts and ends, what outlives it, several on one store."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import pytest
+import requests
+from werkzeug.serving import BaseWSGIServer
+
+from app import create_app, main
+from calls import open_calls
+from config import Config
+from sandbox import FOLDER, Account, free_port
+from tests.conftest import InProcess, browse
+from tests.faults import FaultySandbox, Weather
+from tests.racers import Racers, racers
+
+Process = Callable[..., FaultySandbox]
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Look often, for 10 s."""
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until, "it never came"
+        time.sleep(0.005)
+
+
+def live(sandbox: FaultySandbox) -> set[str]:
+    """The uuids of those who are on the line, as another process sees them."""
+    return {leg.uuid for leg in open_calls(sandbox.environment["CALLS_URL"], "").live()}
+
+
+# The start
+
+
+def test_wrong_settings_end_the_start_with_a_line_each() -> None:
+    wrong = {"PORT": "http", "ANSWER_WITH": "both", "STREAM_PASSWORD": "gehe\u00edm"}
+    command = [sys.executable, str(FOLDER / "app.py")]
+    done = subprocess.run(command, env=os.environ | wrong, cwd="/", capture_output=True, timeout=10)
+    assert done.returncode == 2
+    assert done.stdout == b""
+    lines = done.stderr.decode().splitlines()
+    assert sorted(line.split(" must be ")[0] for line in lines) == sorted(wrong)
+
+
+Start = Callable[..., int]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Start:
+    """Start as `python app.py` does, up to where it serves; gives its exit status."""
+    monkeypatch.setattr(BaseWSGIServer, "serve_forever", BaseWSGIServer.server_close)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def run(**settings: str) -> int:
+        defaults = {"CALLS_URL": f"sqlite:///{tmp_path}/calls.sqlite3", "PORT": str(free_port())}
+        for name, value in (defaults | settings).items():
+            monkeypatch.setenv(name, value)
+        return main()
+
+    return run
+
+
+@pytest.mark.parametrize("host", ["x86_64-conda-linux-gnu", "192.0.2.1", "a..b"])
+def test_a_host_that_is_not_this_machine_ends_the_start(
+    run: Start, capsys: pytest.CaptureFixture[str], host: str
+) -> None:
+    assert run(HOST=host) == 2
+    assert f"HOST ({host})" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_ends_the_start(
+    run: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert run(HOST="127.0.0.1", PORT=str(port)) == 2
+    assert f"PORT ({port})" in capsys.readouterr().err
+
+
+def test_the_name_of_this_machine_starts_and_asks_for_a_password(
+    run: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(HOST=socket.gethostname()) == 0
+    assert "Not set up: STREAM_PASSWORD, needed to open the page" in caplog.text
+
+
+def test_a_list_that_cannot_be_written_is_said_at_the_start(
+    run: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(CALLS_URL="sqlite:////proc/no-such-folder/calls.sqlite3") == 0
+    assert "The list of calls in /proc/no-such-folder/calls.sqlite3 is unavailable" in caplog.text
+    assert "Check CALLS_URL." in caplog.text
+
+
+def test_calls_are_kept_in_the_instance_folder_by_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("app.FOLDER", tmp_path)
+    create_app(Config()).test_client().post("/webhooks/answer", json={"uuid": uuid.uuid4().hex})
+    assert (tmp_path / "instance" / "calls.sqlite3").exists()
+
+
+def test_create_app_starts_no_thread_and_opens_nothing(tmp_path: Path, account: Account) -> None:
+    values = {"CALLS_URL": f"sqlite:///{tmp_path}/calls.sqlite3"}
+    values |= {"VONAGE_APPLICATION_ID": account.application_id}
+    before = threading.active_count()
+    create_app(Config.from_text(values | {"VONAGE_PRIVATE_KEY": account.private_key}))
+    assert threading.active_count() == before
+    assert list(tmp_path.iterdir()) == []
+
+
+FLASK_RUN = [sys.executable, "-m", "flask", "run", "--port"]
+
+
+@pytest.fixture(scope="module", params=["python app.py", "flask run"])
+def at_home(
+    request: pytest.FixtureRequest, account: Account, certificate: tuple[str, str]
+) -> Iterator[FaultySandbox]:
+    """The app as a process on the operator's own machine, without a signature secret."""
+    port = str(free_port())
+    with FaultySandbox(
+        {"PORT": port, "VONAGE_SIGNATURE_SECRET": ""},
+        account=account,
+        certificate_files=certificate,
+        command=[*FLASK_RUN, port] if request.param == "flask run" else None,
+    ) as sandbox:
+        wait_until(lambda: "Running on" in sandbox.log.read_text())
+        yield sandbox
+
+
+def test_the_start_says_where_it_listens_and_what_is_not_set_up(at_home: FaultySandbox) -> None:
+    said = at_home.log.read_text()
+    assert re.search(rf"Running on http://(localhost|127\.0\.0\.1):{at_home.port}", said)
+    assert "Webhooks: /webhooks/answer and /webhooks/event" in said
+    assert "Not set up: VONAGE_SIGNATURE_SECRET" in said
+
+
+def test_no_request_has_a_line_of_its_own_nor_its_query_in_the_log(at_home: FaultySandbox) -> None:
+    browse(at_home, "/stream", url="https://example.com/?key=hunter2")
+    browse(at_home, "/nowhere", key="hunter2")
+    for request in ("GET /stream?key=hunter2 x HTTP/1.1", "hunter2", "GET /?hunter2 HTTP/9"):
+        with socket.create_connection(("127.0.0.1", at_home.port)) as wire:
+            wire.sendall(f"{request}\r\n\r\n".encode())
+            while wire.recv(1000):
+                pass
+    said = at_home.log.read_text()
+    assert "GET /nowhere: 404" in said
+    assert "hunter2" not in said
+    assert "HTTP/" not in said
+
+
+# What outlives it, and how it ends
+
+
+def test_a_restart_in_mid_call_loses_no_one_and_keeps_no_one_who_is_gone(process: Process) -> None:
+    sandbox = process()
+    stays, leaves = sandbox.dial(), sandbox.dial()
+    assert sandbox.stop_app() == 0
+    leaves.hang_up()  # nobody takes the event
+    assert live(sandbox) == {stays.uuid, leaves.uuid}
+    sandbox.start_app()
+    wait_until(lambda: live(sandbox) == {stays.uuid})
+    assert browse(sandbox, "/stream").json()["message"] == "Playing to 1 of 1 callers."
+    stays.hears("hears music")
+
+
+def test_a_call_that_its_own_region_does_not_know_is_over_after_a_restart(
+    regions: InProcess,
+) -> None:
+    stays, gone = regions.dial(region="api-us-3.vonage.com"), regions.dial()
+    del regions.calls[gone.uuid]
+    assert regions.server.voice
+    regions.server.voice.end_what_is_over(regions.server.calls)
+    assert [leg.uuid for leg in regions.server.calls.live()] == [stays.uuid]
+
+
+def test_a_call_that_another_host_does_not_know_stays_after_a_restart(
+    conference: InProcess,
+) -> None:
+    gone = conference.dial()
+    del conference.calls[gone.uuid]
+    assert conference.server.voice
+    conference.server.voice.end_what_is_over(conference.server.calls)
+    assert [leg.uuid for leg in conference.server.calls.live()] == [gone.uuid]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_the_server_ends_quietly_and_at_once_though_stream_hangs(
+    process: Process, how: signal.Signals
+) -> None:
+    sandbox = process()
+    sandbox.dial()
+    sandbox.weather = [Weather(delay=5)]
+    with ThreadPoolExecutor() as browser:
+        hanging = browser.submit(browse, sandbox, "/stream")
+        wait_until(lambda: sandbox.asked and sandbox.asked[-1].method == "PUT")
+        before, began = sandbox.log.read_text(), time.monotonic()
+        assert sandbox.app
+        sandbox.app.send_signal(how)
+        assert sandbox.app.wait(5) == 0
+        assert time.monotonic() - began < 1
+        assert sandbox.log.read_text() == before
+        assert isinstance(hanging.exception(), requests.ConnectionError)
+
+
+# Other servers
+
+
+class Silent(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+@contextmanager
+def another_server(**settings: str) -> Iterator[str]:
+    """The app behind a server that is not Werkzeug's, as behind a proxy that does not say so."""
+    app = create_app(Config.from_text(settings))
+    server = make_server("127.0.0.1", 0, app, handler_class=Silent)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://localhost:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("path", ["/", "/stream", "/stream/stop"])
+def test_under_another_server_nobody_comes_in_without_the_password(
+    tmp_path: Path, path: str
+) -> None:
+    with another_server(CALLS_URL=f"sqlite:///{tmp_path}/calls.sqlite3") as url:
+        refused = requests.get(url + path, timeout=5)
+    assert refused.status_code == 403
+    assert "this server is neither `python app.py` nor `flask run`" in refused.json()["error"]
+
+
+def test_under_another_server_the_password_lets_in(tmp_path: Path) -> None:
+    calls = f"sqlite:///{tmp_path}/calls.sqlite3"
+    with another_server(CALLS_URL=calls, STREAM_PASSWORD="open sesame") as url:
+        assert requests.get(url, timeout=5).status_code == 401
+        assert requests.get(url, auth=("me", "open sesame"), timeout=5).status_code == 200
+
+
+GRANIAN = [
+    *[sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "app:create_app"],
+    *["--workers", "2", "--blocking-threads", "4", "--port"],
+]
+PASSWORD = "open sesame"
+
+
+@pytest.fixture
+def granian(process: Process) -> FaultySandbox:
+    """The app under granian, with two processes of four threads each."""
+    port = str(free_port())
+    sandbox = process([*GRANIAN, port], HOST="127.0.0.1", PORT=port, STREAM_PASSWORD=PASSWORD)
+    # A process that is told to end while it starts does not, whatever the app is.
+    wait_until(lambda: sandbox.log.read_text().count("Started worker-") == 2)
+    return sandbox
+
+
+def press(sandbox: FaultySandbox) -> requests.Response:
+    """Open /stream with the password."""
+    return requests.get(f"{sandbox.app_url}/stream", auth=("me", PASSWORD), timeout=20)
+
+
+def dial_within_a_second(sandbox: FaultySandbox) -> None:
+    began = time.monotonic()
+    assert sandbox.dial(pick_up=False).ncco
+    assert time.monotonic() - began < 1
+
+
+def test_requests_that_never_come_to_an_end_hold_up_neither_callers_nor_the_end(
+    granian: FaultySandbox,
+) -> None:
+    with ExitStack() as lines:
+        for path in ("/stream", "/webhooks/answer", "/webhooks/event") * 24:
+            line = socket.create_connection((granian.host, granian.port))
+            lines.enter_context(line)
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
+            line.sendall(head.encode() + b"{")
+        for _ in range(8):
+            dial_within_a_second(granian)
+        assert granian.app
+        granian.app.terminate()
+        assert granian.app.wait(10) == 0
+
+
+def test_two_processes_share_who_is_on_the_line_and_ten_presses_hold_up_no_caller(
+    granian: FaultySandbox,
+) -> None:
+    callers = {granian.dial().uuid for _ in range(10)}
+    granian.latency = 0.3
+    with ThreadPoolExecutor(10) as browsers:
+        answers = [browsers.submit(press, granian) for _ in range(10)]
+        wait_until(lambda: len(granian.asked) > 2)
+        for _ in range(8):
+            dial_within_a_second(granian)
+    played = [answer.result() for answer in answers if answer.result().status_code == 200]
+    assert len(played) in (2, 3, 4)  # of 10, two in each process
+    for answer in played:
+        assert {leg["uuid"] for leg in answer.json()["legs"]} == callers
+
+
+# Several processes at the same instant
+
+# With 40 legs a race, counting outside of the transaction was found by every third race on SQLite,
+# which 15 miss once in 400 times, and by each on Redis. Not trying again to open a new file was
+# found by every 30th only: a test of its own shows that.
+RACES = 15
+
+
+@pytest.fixture(scope="module")
+def four() -> Iterator[Racers]:
+    """Four processes that wait to race."""
+    with racers(4) as processes:
+        yield processes
+
+
+def uuids(number: int) -> list[str]:
+    return [str(uuid.uuid4()) for _ in range(number)]
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_of_callers_at_the_same_instant_each_has_a_number_of_its_own(
+    request: pytest.FixtureRequest, tmp_path: Path, four: Racers, store: str
+) -> None:
+    url = f"sqlite:///{tmp_path}/calls.sqlite3"
+    if store == "redis":
+        url = request.getfixturevalue("redis_url")
+    calls = open_calls(url, "")
+    for _ in range(RACES):
+        legs = uuids(40)
+        assert sorted(four.join(url, legs)) == [*range(1, 41)]
+        for leg in legs:
+            calls.end(leg)
+
+
+def test_processes_that_make_the_list_at_the_same_instant_lose_no_one(
+    tmp_path: Path, four: Racers
+) -> None:
+    for number in range(RACES):
+        url = f"sqlite:///{tmp_path}/{number}.sqlite3"
+        assert sorted(four.join(url, uuids(4))) == [1, 2, 3, 4]
+
+
+def test_a_new_list_that_another_process_is_making_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "calls.sqlite3"
+    maker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    maker.execute("BEGIN IMMEDIATE")
+    until_then = threading.Timer(0.1, maker.close)
+    until_then.start()
+    open_calls(f"sqlite:///{path}", "").end(uuid.uuid4().hex)
+    assert not until_then.is_alive()

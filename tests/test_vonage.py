@@ -1,0 +1,261 @@
+"""What /stream says, and how soon, whatever Vonage or the network does."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
+from itertools import pairwise
+
+import pytest
+
+from calls import Leg
+from sandbox import free_port
+from tests.conftest import InProcess, StartSandbox, browse
+from tests.faults import Weather
+from voice import Voice
+
+MUSIC = "https://example.com/a.mp3"
+WEATHER: dict[str, tuple[Weather, int, str]] = {
+    "401": (Weather(401), 502, "Check VONAGE_APPLICATION_ID, VONAGE_PRIVATE_KEY"),
+    "403": (Weather(403), 502, "Check VONAGE_APPLICATION_ID, VONAGE_PRIVATE_KEY"),
+    "404": (Weather(404), 409, "has no such call (ended, not answered yet, or in another region)"),
+    "429 with Retry-After": (
+        Weather(429, headers={"Retry-After": "60"}),
+        503,
+        "rate limit is reached (429). Try again in 60 s",
+    ),
+    "400": (Weather(400, b'{"title": "Bad", "detail": "no such level"}'), 502, "no such level"),
+    "422": (Weather(422, b'{"title": "Unprocessable"}'), 502, "Unprocessable"),
+    "500": (Weather(500), 502, "answered 500"),
+    "503 with an HTML body": (
+        Weather(503, b"<html><h1>Out\n to lunch</h1></html>"),
+        502,
+        "answered 503: Out to lunch",
+    ),
+    "a redirection to nowhere": (Weather(304, b""), 502, "answered 304: no reason"),
+    "200 with an empty body": (Weather(200, b""), 502, "returned an unexpected body"),
+    "200 with broken JSON": (Weather(200, b'{"message": "Str'), 502, "returned an unexpected"),
+    "200 with other JSON": (Weather(200, b"[]"), 502, "returned an unexpected body"),
+    "200 that is not text": (Weather(200, b"\xff\xfe\x00"), 502, "returned an unexpected body"),
+    "200 nested deep": (Weather(200, b"[" * 60_000), 502, "returned an unexpected body"),
+    "hangs up at once": (Weather(hang_up="at once"), 504, "cannot be reached"),
+    "hangs up midway": (Weather(200, hang_up="midway"), 504, "cannot be reached"),
+}
+
+
+@pytest.mark.parametrize("weather", WEATHER)
+def test_stream_says_what_is_wrong(conference: InProcess, weather: str) -> None:
+    conference.dial()
+    answer, status, sentence = WEATHER[weather]
+    conference.weather = [answer]
+    response = browse(conference, "/stream")
+    assert response.status_code == status
+    assert sentence in response.json()["error"]
+    assert response.elapsed.total_seconds() < 5
+
+
+@pytest.mark.parametrize("weather", WEATHER)
+def test_stop_says_what_is_wrong(conference: InProcess, weather: str) -> None:
+    conference.dial()
+    answer, status, _ = WEATHER[weather]
+    conference.weather = [answer]
+    assert browse(conference, "/stream/stop").status_code == status
+
+
+def test_a_port_where_no_one_listens(start: StartSandbox) -> None:
+    sandbox = start(VONAGE_API_HOST=f"localhost:{free_port()}")
+    sandbox.dial()
+    response = browse(sandbox, "/stream")
+    assert response.status_code == 504
+    assert "cannot be reached: " in response.json()["error"]
+    assert "refused" in response.json()["error"]
+
+
+def test_a_certificate_of_somebody_else(
+    conference: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    conference.dial()
+    response = browse(conference, "/stream")
+    assert response.status_code == 504
+    assert "certificate" in response.json()["error"]
+    assert conference.asked == []
+
+
+# Slow answers
+
+
+def test_a_silent_vonage_is_given_up(start: StartSandbox) -> None:
+    sandbox = start(VOICE_TEXT="A silent Vonage")
+    sandbox.limit(silence=1)
+    sandbox.dial()
+    sandbox.weather = [Weather(delay=2)]
+    response = browse(sandbox, "/stream")
+    assert response.status_code == 504
+    assert "timed out after 1 s" in response.json()["error"]
+    assert response.elapsed.total_seconds() < 1.9
+    sandbox.limit()
+
+
+def test_an_answer_that_trickles_in_is_given_up(start: StartSandbox) -> None:
+    sandbox = start(VOICE_TEXT="One byte a second")
+    sandbox.limit(deadline=0.5)
+    sandbox.dial()
+    sandbox.weather = [Weather(200, b"  ", drip=True)]
+    response = browse(sandbox, "/stream")
+    assert response.status_code == 504
+    assert "did not answer within 0.5 s" in response.json()["error"]
+    assert response.elapsed.total_seconds() < 1
+    sandbox.limit()
+
+
+def test_the_limits_are_5_and_under_15_seconds(conference: InProcess) -> None:
+    voice: Voice = conference.server.voice
+    assert vars(voice)["_silence"] == 5
+    assert vars(voice)["_deadline"] == 14
+
+
+# The rate limit
+
+
+def test_a_429_is_waited_out_as_long_as_vonage_says(conference: InProcess) -> None:
+    call = conference.dial()
+    conference.weather = [Weather(429), Weather(429, headers={"Retry-After": "0"}), Weather()]
+    browse(conference, "/stream").raise_for_status()
+    call.hears("hears music")
+    waits = [b.at - a.at for a, b in pairwise(conference.asked)]
+    assert 1 <= waits[0] < 1.5
+    assert waits[1] < 0.5
+
+
+def test_a_third_429_is_passed_on_with_retry_after(conference: InProcess) -> None:
+    conference.dial()
+    conference.weather = [
+        *[Weather(429, headers={"Retry-After": "0"})] * 2,
+        Weather(429, headers={"Retry-After": "7"}),
+    ]
+    response = browse(conference, "/stream")
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "7")
+    assert len(conference.asked) == 3
+
+
+def test_a_wait_longer_than_the_time_left_is_a_503_at_once(conference: InProcess) -> None:
+    conference.dial()
+    conference.weather = [Weather(429, headers={"Retry-After": "20"})]
+    response = browse(conference, "/stream")
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "20")
+    assert response.elapsed.total_seconds() < 1
+
+
+def test_retry_after_may_be_a_date(conference: InProcess) -> None:
+    conference.dial()
+    then = formatdate(time.time() + 100, usegmt=True)
+    conference.weather = [Weather(429, headers={"Retry-After": then})]
+    assert 90 < int(browse(conference, "/stream").headers["Retry-After"]) <= 100
+
+
+def test_a_retry_after_that_is_rubbish_is_one_second(conference: InProcess) -> None:
+    conference.dial()
+    conference.weather = [Weather(429, headers={"Retry-After": "soon"}), Weather()]
+    browse(conference, "/stream").raise_for_status()
+    assert 1 <= conference.asked[1].at - conference.asked[0].at < 1.5
+
+
+# Dropped connections
+
+
+def test_a_dropped_connection_is_tried_once_more(conference: InProcess) -> None:
+    call = conference.dial()
+    conference.weather = [Weather(hang_up="at once"), Weather()]
+    browse(conference, "/stream").raise_for_status()
+    call.hears("hears music")
+
+
+def test_a_vonage_that_always_hangs_up_is_asked_twice(conference: InProcess) -> None:
+    conference.dial()
+    conference.weather = [Weather(hang_up="at once")]
+    browse(conference, "/stream")
+    assert len(conference.asked) == 2
+
+
+# Callers come first
+
+
+def test_a_caller_is_answered_while_stream_waits_for_vonage(conference: InProcess) -> None:
+    conference.dial()
+    conference.latency = 1
+    with ThreadPoolExecutor(1) as operator:
+        waiting = operator.submit(browse, conference, "/stream")
+        assert conference.dial().ncco
+        assert not waiting.done()
+
+
+def test_a_third_request_at_a_time_is_refused(conference: InProcess) -> None:
+    conference.dial()
+    conference.latency = 0.5
+    with ThreadPoolExecutor(3) as operators:
+        pressed = [operators.submit(browse, conference, "/stream") for _ in range(3)]
+        answers = [one.result() for one in pressed]
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 503]
+    refused = next(answer for answer in answers if answer.status_code == 503)
+    assert int(refused.headers["Retry-After"]) > 0
+    assert browse(conference, "/stream").ok  # the turns are free again
+
+
+# Calls that are over
+
+
+def test_a_leg_that_vonage_does_not_know_is_asked_for_once(stream: InProcess) -> None:
+    first, gone = stream.dial(), stream.dial()
+    gone.over.set()  # its completed event is lost
+    assert browse(stream, "/stream").status_code == 409
+    assert len(stream.asked) == 1
+    assert first.playing is None
+
+
+def test_a_leg_not_answered_yet_stays(regions: InProcess) -> None:
+    call = regions.dial(pick_up=False)
+    response = browse(regions, "/stream")
+    assert response.status_code == 409
+    assert "Vonage at api.nexmo.com has no such call" in response.json()["error"]
+    call.pick_up()
+    browse(regions, "/stream").raise_for_status()
+    call.hears("hears music")
+
+
+def lost(sandbox: InProcess, api_host: str | None, seconds: float) -> None:
+    """Put a leg on the line that Vonage has forgotten, as if it had joined so long ago."""
+    leg = Leg(str(uuid.uuid4()), "447700900123", api_host, MUSIC, "Room", time.time() - seconds)
+    sandbox.server.calls.join(leg)
+
+
+def test_a_leg_over_a_minute_old_that_its_own_host_does_not_know_is_ended(
+    regions: InProcess,
+) -> None:
+    lost(regions, "api-us-3.vonage.com", 61)
+    assert browse(regions, "/stream").status_code == 409
+    assert browse(regions, "/stream").json()["error"].startswith("No one is on the line")
+
+
+def test_without_a_region_the_default_host_is_the_legs_own(regions: InProcess) -> None:
+    lost(regions, None, 61)
+    assert browse(regions, "/stream").status_code == 409
+    assert regions.server.calls.live() == []
+
+
+def test_a_leg_under_a_minute_old_that_its_own_host_does_not_know_stays(
+    regions: InProcess,
+) -> None:
+    lost(regions, None, 59)
+    assert browse(regions, "/stream").status_code == 409
+    assert len(regions.server.calls.live()) == 1
+
+
+def test_a_wrong_api_host_ends_no_one(conference: InProcess) -> None:
+    for _ in range(3):
+        lost(conference, "api-us-3.vonage.com", 61)
+    assert browse(conference, "/stream").status_code == 409
+    assert len(conference.asked) == 3
+    assert len(conference.server.calls.live()) == 3
