@@ -20,9 +20,8 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 import requests
-from werkzeug.serving import BaseWSGIServer
 
-from app import create_app, main
+from app import create_app
 from calls import open_calls
 from config import Config
 from sandbox import FOLDER, Account, free_port
@@ -59,54 +58,75 @@ def test_wrong_settings_end_the_start_with_a_line_each() -> None:
     assert sorted(line.split(" must be ")[0] for line in lines) == sorted(wrong)
 
 
-Start = Callable[..., int]
+Started = tuple[int | None, str]
+STARTS = {
+    "a host that conda sets": {"HOST": "x86_64-conda-linux-gnu"},
+    "a host that is elsewhere": {"HOST": "192.0.2.1"},
+    "a host that is no name": {"HOST": "a..b"},
+    "a port that is taken": {"HOST": "127.0.0.1"},
+    "the name of this machine": {"HOST": socket.gethostname()},
+    "a list that cannot be written": {"CALLS_URL": "sqlite:////proc/none/calls.sqlite3"},
+}
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Start:
-    """Start as `python app.py` does, up to where it serves; gives its exit status."""
-    monkeypatch.setattr(BaseWSGIServer, "serve_forever", BaseWSGIServer.server_close)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
+@pytest.fixture(scope="module")
+def starts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Started]:
+    """What became of `python app.py` with these settings: its exit status, None if it serves."""
+    folder, became = tmp_path_factory.mktemp("starts"), {}
+    with ExitStack() as stack:
+        taken = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+        processes: dict[str, subprocess.Popen[str]] = {}
+        for name, settings in STARTS.items():
+            port = taken if name == "a port that is taken" else free_port()
+            calls_url = f"sqlite:///{folder}/{len(processes)}.sqlite3"
+            env = os.environ | {"PORT": str(port), "CALLS_URL": calls_url} | settings
+            output = stack.enter_context((folder / name).open("w"))
+            command = [sys.executable, str(FOLDER / "app.py")]
+            processes[name] = subprocess.Popen(
+                command, env=env, stdout=output, stderr=output, text=True
+            )
+        for name, process in processes.items():
+            output_file = folder / name
+            until = time.monotonic() + 10
+            while process.poll() is None and "Running on" not in output_file.read_text():
+                assert time.monotonic() < until, output_file.read_text()
+                time.sleep(0.01)
+            became[name] = (process.poll(), output_file.read_text())
+            process.terminate()
+            process.wait()
+    return became
 
-    def run(**settings: str) -> int:
-        defaults = {"CALLS_URL": f"sqlite:///{tmp_path}/calls.sqlite3", "PORT": str(free_port())}
-        for name, value in (defaults | settings).items():
-            monkeypatch.setenv(name, value)
-        return main()
 
-    return run
-
-
-@pytest.mark.parametrize("host", ["x86_64-conda-linux-gnu", "192.0.2.1", "a..b"])
+@pytest.mark.parametrize("what", [name for name in STARTS if name.startswith("a host")])
 def test_a_host_that_is_not_this_machine_ends_the_start(
-    run: Start, capsys: pytest.CaptureFixture[str], host: str
+    starts: dict[str, Started], what: str
 ) -> None:
-    assert run(HOST=host) == 2
-    assert f"HOST ({host})" in capsys.readouterr().err
+    status, said = starts[what]
+    assert status == 2
+    assert f"Check HOST ({STARTS[what]['HOST']})" in said
+    assert "Traceback" not in said
 
 
-def test_a_port_that_is_taken_ends_the_start(
-    run: Start, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        assert run(HOST="127.0.0.1", PORT=str(port)) == 2
-    assert f"PORT ({port})" in capsys.readouterr().err
+def test_a_port_that_is_taken_ends_the_start(starts: dict[str, Started]) -> None:
+    status, said = starts["a port that is taken"]
+    assert status == 2
+    assert re.search(r"Check HOST \(127.0.0.1\) and PORT \([0-9]+\)\.", said)
+    assert "Traceback" not in said
 
 
 def test_the_name_of_this_machine_starts_and_asks_for_a_password(
-    run: Start, caplog: pytest.LogCaptureFixture
+    starts: dict[str, Started],
 ) -> None:
-    assert run(HOST=socket.gethostname()) == 0
-    assert "Not set up: STREAM_PASSWORD, needed to open the page" in caplog.text
+    status, said = starts["the name of this machine"]
+    assert status is None
+    assert "Not set up: STREAM_PASSWORD, needed to open the page" in said
 
 
-def test_a_list_that_cannot_be_written_is_said_at_the_start(
-    run: Start, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert run(CALLS_URL="sqlite:////proc/no-such-folder/calls.sqlite3") == 0
-    assert "The list of calls in /proc/no-such-folder/calls.sqlite3 is unavailable" in caplog.text
-    assert "Check CALLS_URL." in caplog.text
+def test_a_list_that_cannot_be_written_is_said_at_the_start(starts: dict[str, Started]) -> None:
+    status, said = starts["a list that cannot be written"]
+    assert status is None  # callers are answered all the same
+    assert "The list of calls in /proc/none/calls.sqlite3 is unavailable" in said
+    assert "Check CALLS_URL." in said
 
 
 def test_calls_are_kept_in_the_instance_folder_by_default(

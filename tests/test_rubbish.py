@@ -59,13 +59,17 @@ a_uuid = (
     | st.uuids().map(lambda it: it.hex)
     | st.text("0123456789abcdef-", min_size=31, max_size=37)
 )
-words = st.sampled_from(["completed", "busy", "https://api.nexmo.com", "https://[", "https://a:b"])
+words = st.sampled_from(["completed", "answered", "busy", "https://api.nexmo.com"])
+urls = st.sampled_from(["https://api.nexmo.com", "https://[", "https://a:b"]) | st.text(
+    "htps:/[]@."
+)
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | a_uuid | words,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=8,
 )
-objects = st.fixed_dictionaries({}, optional=dict.fromkeys(NAMES, anything) | {"uuid": a_uuid})
+of_names = dict.fromkeys(NAMES, anything) | {"uuid": a_uuid, "region_url": urls}
+objects = st.fixed_dictionaries({}, optional=of_names)
 queries = st.dictionaries(names | st.text(max_size=8), st.text() | a_uuid, max_size=6)
 
 
@@ -126,9 +130,16 @@ def test_any_bytes(
 
 @WEBHOOKS
 @EXAMPLES
-@given(thing=objects | anything)
+@given(thing=anything)
 def test_any_json(open_app: InProcess, path: str, thing: Any) -> None:
     send(open_app, "POST", path, json.dumps(thing).encode(), {"Content-Type": "application/json"})
+
+
+@WEBHOOKS
+@EXAMPLES
+@given(parameters=objects)
+def test_any_parameters(open_app: InProcess, path: str, parameters: dict[str, Any]) -> None:
+    send(open_app, "POST", path, json.dumps(parameters).encode(), {})
 
 
 @PATHS
