@@ -18,26 +18,29 @@ WAIT = 0.8  # seconds to wait for a thread, and for a process: an answer takes 2
 NO_FILE = (0, 0)
 COLUMNS = ", ".join(field.name for field in fields(Leg))
 
-# The names carry a version, so that another version's records are never read.
+# The names carry a version, so that another version's records are never read. A small page makes
+# little to write of a small change, and so do two tables instead of one with an index.
 SCHEMA = f"""
     PRAGMA page_size = 1024;
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = NORMAL;
-    CREATE TABLE IF NOT EXISTS legs_2 (key TEXT PRIMARY KEY, ended REAL, {COLUMNS});
-    CREATE INDEX IF NOT EXISTS live_2 ON legs_2 (conference) WHERE ended IS NULL;
+    CREATE TABLE IF NOT EXISTS legs_2 (key TEXT PRIMARY KEY, {COLUMNS});
+    CREATE TABLE IF NOT EXISTS ended_2 (key TEXT PRIMARY KEY, at REAL);
 """
-JOIN = f"INSERT OR IGNORE INTO legs_2 (key, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
-LIVE = f"FROM legs_2 INDEXED BY live_2 WHERE ended IS NULL AND abs(joined - ?) < {DAY}"
-COUNT = f"SELECT count(*) FROM (SELECT 1 {LIVE} AND conference = ? LIMIT {MOST})"
-LIVE_LEGS = f"SELECT {COLUMNS} {LIVE} ORDER BY rowid DESC"
-BEGIN: tuple[str, list[Any]] = ("BEGIN IMMEDIATE", [])
-END = "REPLACE INTO legs_2 (key, ended) VALUES (?, ?)"
+JOIN = """
+    INSERT OR IGNORE INTO legs_2 SELECT ?, ?, ?, ?, ?, ?, ?
+    WHERE NOT EXISTS (SELECT 1 FROM ended_2 WHERE key = ?)
+"""
+TODAY = f"FROM legs_2 WHERE abs(joined - ?) < {DAY}"
+COUNT = f"SELECT count(*) FROM (SELECT 1 {TODAY} AND conference = ? LIMIT {MOST})"
+LIVE = f"SELECT {COLUMNS} {TODAY} ORDER BY rowid DESC"
+LEAVE = "DELETE FROM legs_2 WHERE key = ?"
+END = "REPLACE INTO ended_2 VALUES (?, ?)"
 # Each end looks at the two oldest, so that no clean-up ever takes long. A day counts either way:
 # a clock that was ahead for a while must keep nothing forever.
-FORGET = f"""
-    DELETE FROM legs_2 WHERE rowid IN (SELECT rowid FROM legs_2 ORDER BY rowid LIMIT 2)
-    AND abs(coalesce(ended, joined) - ?) > {DAY}
-"""
+OLDEST = "WHERE rowid IN (SELECT rowid FROM {0} ORDER BY rowid LIMIT 2)"
+FORGET_LEGS = f"DELETE FROM legs_2 {OLDEST.format('legs_2')} AND abs(joined - ?) > {DAY}"
+FORGET_ENDED = f"DELETE FROM ended_2 {OLDEST.format('ended_2')} AND abs(at - ?) > {DAY}"
 
 
 class SqliteCalls:
@@ -51,22 +54,23 @@ class SqliteCalls:
         self._file: tuple[int, int] | None = NO_FILE  # the one that is connected to
 
     def join(self, leg: Leg) -> int:
-        join = (JOIN, [key(leg.uuid), *vars(leg).values()])
+        name = key(leg.uuid)
+        join = (JOIN, [name, *vars(leg).values(), name])
         if leg.conference is None:
             self._run(join)
             return 0
-        count = (COUNT, [self._clock(), leg.conference])
-        return int(self._run(BEGIN, join, count)[0][0])
+        return int(self._run(join, (COUNT, [self._clock(), leg.conference]))[0][0])
 
     def end(self, uuid: str) -> None:
-        now = self._clock()
-        self._run(BEGIN, (END, [key(uuid), now]), (FORGET, [now]))
+        name, now = key(uuid), self._clock()
+        forget = ((FORGET_LEGS, [now]), (FORGET_ENDED, [now]))
+        self._run((LEAVE, [name]), (END, [name, now]), *forget)
 
     def live(self) -> list[Leg]:
-        return [Leg(*row) for row in self._run((LIVE_LEGS, [self._clock()]))]
+        return [Leg(*row) for row in self._run((LIVE, [self._clock()]))]
 
     def _run(self, *statements: tuple[str, list[Any]]) -> list[Any]:
-        """Run statements on the process's one connection, and commit; gives the last one's rows."""
+        """Run statements in one transaction on the process's connection; the last one's rows."""
         if not self._lock.acquire(timeout=WAIT):
             raise ServiceUnavailable(f"The list of calls in {self._path} is busy. Try again.")
         try:
@@ -90,7 +94,8 @@ class SqliteCalls:
                 return self._db
             self._db.close()
         Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(self._path, WAIT, isolation_level=None, check_same_thread=False)
+        options: Any = {"isolation_level": "IMMEDIATE", "check_same_thread": False}
+        self._db = sqlite3.connect(self._path, WAIT, **options)
         until = time.monotonic() + WAIT
         while True:
             try:

@@ -74,7 +74,7 @@ def on_a_full_disk(database: Path) -> Mend:
     with closing(sqlite3.connect(database)) as db, suppress(sqlite3.OperationalError):
         for number in range(1_000):  # what is left within the last blocks
             with db:
-                db.execute("REPLACE INTO legs_2 (key, ended) VALUES (?, 0)", [number])
+                db.execute("REPLACE INTO ended_2 VALUES (?, 0)", [number])
         pytest.fail("the disk is never full")
     return filler.unlink
 
