@@ -4,7 +4,6 @@ import json
 import re
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Request
 from werkzeug.exceptions import BadRequest
@@ -15,14 +14,17 @@ from config import Config
 # The statuses that end a leg. [Vonage, Webhook reference]
 ENDS = {"completed", "busy", "cancelled", "unanswered", "rejected", "failed", "timeout"}
 UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-API_HOST = re.compile(r"api\.nexmo\.com|api-[a-z0-9-]+\.(nexmo|vonage)\.com")
+REGION_URL = re.compile(
+    r"https://(api\.nexmo\.com|api-[a-z0-9-]+\.(?:nexmo|vonage)\.com)(?::443)?(?:/.*)?",
+    re.IGNORECASE,
+)
 ADDRESS = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
 
 
 def body(request: Request) -> bytes:
     """The request's body; raises RequestEntityTooLarge above MAX_CONTENT_LENGTH, also in chunks."""
     data = request.get_data()
-    if request.content_length is None and data:
+    if data and request.content_length is None:
         request.stream.read(1)  # Werkzeug cuts a chunked body at the limit, and raises only here
     return data
 
@@ -84,9 +86,5 @@ def _music_url(request: Request, public_url: str | None) -> str | None:
 
 def _api_host(region_url: str) -> str | None:
     """The host that controls this call, if it is one of Vonage's: our token goes there."""
-    try:
-        url = urlsplit(region_url)
-        is_plain = url.scheme == "https" and url.port in (None, 443) and "@" not in url.netloc
-    except ValueError:
-        return None
-    return url.hostname if is_plain and API_HOST.fullmatch(url.hostname or "") else None
+    match = REGION_URL.fullmatch(region_url)
+    return match[1].lower() if match else None

@@ -29,7 +29,8 @@ class Weather:
     body: bytes = b'{"title": "As told"}'
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0  # seconds before the answer
-    drip: bool = False  # one byte a second
+    drip: bool = False  # byte by byte
+    every: float = 1  # seconds between two of them
     hang_up: str = ""  # "at once" or "midway"
 
 
@@ -67,17 +68,17 @@ class FaultySandbox(Sandbox):
         if weather.status is None and not weather.hang_up:
             return None
         length = len(weather.body) + 100 * bool(weather.hang_up)
-        body = _drip(weather.body) if weather.drip else weather.body
+        body = _drip(weather) if weather.drip else weather.body
         response = Response(body, weather.status or 200, weather.headers)
         response.headers.setdefault("Content-Type", "application/json")
         response.headers["Content-Length"] = str(length)
         return response
 
 
-def _drip(body: bytes) -> Iterator[bytes]:
-    for byte in body:
+def _drip(weather: Weather) -> Iterator[bytes]:
+    for byte in weather.body:
         yield bytes([byte])
-        time.sleep(1)
+        time.sleep(weather.every)
 
 
 def make_certificate(folder: Path) -> tuple[str, str]:

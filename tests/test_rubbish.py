@@ -1,8 +1,8 @@
 """Rubbish: whatever comes in, by whatever method, the server answers with a sentence.
 
-The number of examples: in each of 5 runs, 60 a test found every fault that 1,000 found in a copy
-of the app with six planted ones (an unchecked type, length, encoding, nesting, method, status);
-EXAMPLES=1000 looks longer.
+The number of examples: with six faults planted in turn (a type, a length, an encoding, a nesting,
+an object, an address that is not checked), 100 examples a test found each in 4 runs of 4, where
+50 found one of them once. EXAMPLES=1000 looks longer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.conftest import InProcess, StartSandbox
 from webhooks import ENDS
 
 EXAMPLES = settings(
-    max_examples=int(os.environ.get("EXAMPLES", "60")),
+    max_examples=int(os.environ.get("EXAMPLES", "100")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
