@@ -16,9 +16,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import Flask
+from typing_extensions import Self
 from werkzeug import serving
 
 from sandbox.account import Account
@@ -31,7 +32,6 @@ from sandbox.webhooks import Tunnel
 __all__ = ["FOLDER", "REGIONS", "Account", "Asked", "Call", "Sandbox", "free_port", "sound"]
 
 FOLDER = Path(__file__).resolve().parent.parent
-S = TypeVar("S", bound="Sandbox")
 
 
 class Sandbox(Tunnel):
@@ -44,32 +44,29 @@ class Sandbox(Tunnel):
         self,
         settings: dict[str, str] | None = None,
         *,
-        port: int | None = None,
         command: list[str] | None = None,
         account: Account | None = None,
         on_line: Callable[[Call, str], None] = lambda call, line: None,
     ) -> None:
-        own = {"HOST": "localhost", "PORT": str(port or free_port()), **(settings or {})}
+        own = {"HOST": "localhost", "PORT": str(free_port()), **(settings or {})}
         super().__init__(account or Account(), own["HOST"], int(own["PORT"]))
         self._command = command or [sys.executable, str(FOLDER / "app.py")]
         self._on_line, self._news, self._numbers = on_line, threading.Condition(), count(1)
         self.calls: dict[str, Call] = {}
         self.asked: list[Asked] = []  # of the Voice API
-        self.app: subprocess.Popen[bytes] | None = None
         self._temporary = tempfile.TemporaryDirectory(prefix="sandbox-")
         self.folder = Path(self._temporary.name)
-        self.log, private_key = self.folder / "app.log", self.folder / "private.key"
-        private_key.write_text(self.account.private_key)
+        self.log = self.folder / "app.log"
         certificate = self.certificate()
         self.voice_api = create_voice_api(self.account, self.calls, self.asked)
         self._server = serve(self.voice_api, 0, certificate)
         self.api_port = self._server.server_port
-        no_proxy = f"localhost,{os.environ.get('NO_PROXY', '')}"
         self.environment = {  # of the app; what is empty is unset, whatever `.env` says
             **os.environ,
-            **{"NO_PROXY": no_proxy, "no_proxy": no_proxy, "REQUESTS_CA_BUNDLE": certificate[0]},
+            "no_proxy": "localhost",  # before NO_PROXY, where that is set
+            "REQUESTS_CA_BUNDLE": certificate[0],
             "VONAGE_APPLICATION_ID": self.account.application_id,
-            "VONAGE_PRIVATE_KEY": str(private_key),
+            "VONAGE_PRIVATE_KEY": self.account.private_key,
             "VONAGE_SIGNATURE_SECRET": self.account.signature_secret,
             "VONAGE_API_HOST": f"localhost:{self.api_port}",
             "CALLS_URL": f"sqlite:///{self.folder}/calls.sqlite3",
@@ -81,7 +78,7 @@ class Sandbox(Tunnel):
         """The files with the certificate of the Voice API, which the app trusts, and its key."""
         return serving.make_ssl_devcert(str(self.folder / "voice-api"), host="localhost")
 
-    def __enter__(self: S) -> S:
+    def __enter__(self) -> Self:
         self.start_app()
         return self
 
@@ -94,8 +91,7 @@ class Sandbox(Tunnel):
     def start_app(self) -> None:
         """Start the app and wait until it listens; RuntimeError with its output if it does not."""
         with self.log.open("ab") as log:
-            options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
-            options["start_new_session"] = True  # Ctrl-C is for us, who hang up first
+            options: Any = {"stdout": log, "stderr": log, "start_new_session": True}  # no Ctrl-C
             self.app = subprocess.Popen(self._command, env=self.environment, cwd=FOLDER, **options)
         until = time.monotonic() + 30
         while time.monotonic() < until and self.app.poll() is None:
@@ -107,8 +103,6 @@ class Sandbox(Tunnel):
 
     def stop_app(self) -> int:
         """End the app, by SIGTERM and after 10 s by SIGKILL; gives its exit status."""
-        if self.app is None:
-            return 0
         self.app.terminate()
         with suppress(subprocess.TimeoutExpired):
             self.app.wait(10)
@@ -129,8 +123,8 @@ class Sandbox(Tunnel):
         """Call the number: gives the call when its NCCO has come, and runs unless it is refused.
 
         `parameters` replace Vonage's own, or leave one out (None). Without `pick_up` the leg waits
-        for call.pick_up(); with `answered_first` it is answered before the app is asked, as a
-        support article has it. A `phone` gets the call before it rings, and speaks its talks.
+        for call.pick_up(); with `answered_first` it is answered before the app is asked [support
+        article]. A `phone` gets the call before it rings, and speaks its talks.
         """
         number = next(self._numbers)
         asked: dict[str, Any] = {"to": "442079460000", "from": f"4477009{number:05d}"}
@@ -144,7 +138,7 @@ class Sandbox(Tunnel):
         if phone:
             call.speaks = True
             phone(call)
-        call.tell("dials")
+        call.tell("dials", uuid=call.uuid, number=asked.get("from"))
         call.event("started")
         call.event("ringing")
         if answered_first:
@@ -164,15 +158,13 @@ class Sandbox(Tunnel):
             call.end(line, by="user")
 
 
-class Silent(serving.WSGIRequestHandler):
-    """Logs nothing: a client that hangs up, or does not trust the certificate, is no news."""
-
+class _Silent(serving.WSGIRequestHandler):  # a client that hangs up is no news
     def log(self, type: str, message: str, *args: Any) -> None: ...
 
 
 def serve(app: Flask, port: int, files: tuple[str, str] | None = None) -> serving.BaseWSGIServer:
     """Serve an app on this machine until server.shutdown(), with a certificate's files over TLS."""
-    server = serving.make_server("127.0.0.1", port, app, threaded=True, request_handler=Silent)
+    server = serving.make_server("127.0.0.1", port, app, threaded=True, request_handler=_Silent)
     if files:  # hands are shaken in each request's thread: a slow client holds up no other
         server.ssl_context = tls = serving.load_ssl_context(*files)
         server.socket = tls.wrap_socket(server.socket, True, do_handshake_on_connect=False)

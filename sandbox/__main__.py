@@ -17,7 +17,7 @@ def main() -> int:
     """Print what happens: exit status 0 at Ctrl-C or SIGTERM, 1 where the app has ended."""
     parser = argparse.ArgumentParser("python -m sandbox", description=sandbox.__doc__)
     parser.add_argument("--callers", type=int, default=1, help="how many dial (1); 0 only serves")
-    parser.add_argument("--quorum", type=int, help="how many callers start the conference")
+    parser.add_argument("--quorum", default="", help="how many callers start the conference")
     parser.add_argument("--stream", action="store_true", help="answer with music, not a conference")
     parser.add_argument("--port", type=int, default=9000, help="where the app listens (9000)")
     parser.add_argument("--phone-port", type=int, help="where the phone is (the port after it)")
@@ -30,8 +30,8 @@ def main() -> int:
             socket.create_server(("127.0.0.1", port)).close()
         except (OSError, OverflowError):
             parser.error(f"port {port} is in use or not allowed: choose another with {name}")
-    settings = {"ANSWER_WITH": "stream" if options.stream else "conversation"}
-    settings["VOICE_CONFERENCE_QUORUM"] = "" if options.quorum is None else str(options.quorum)
+    settings = {"PORT": str(options.port), "VOICE_CONFERENCE_QUORUM": options.quorum}
+    settings["ANSWER_WITH"] = "stream" if options.stream else "conversation"
     began, ending = time.monotonic(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: ending.set())
@@ -45,7 +45,7 @@ def main() -> int:
         for _ in range(options.callers):
             vonage.dial()
 
-    vonage = sandbox.Sandbox(settings, port=options.port, on_line=lambda c, line: say(c.name, line))
+    vonage = sandbox.Sandbox(settings, on_line=lambda c, line: say(c.name, line))
     try:
         with vonage, vonage.log.open() as log:
             sandbox.serve(create_phone(vonage), phone_port)
@@ -54,15 +54,14 @@ def main() -> int:
             threading.Thread(target=dial, daemon=True).start()
             status = None
             while status is None and not ending.wait(0.1):
-                status = vonage.app.poll() if vonage.app else None
+                status = vonage.app.poll()
                 for line in log:
                     say("app", line.rstrip())
             ended = "the sandbox has ended" if status is None else f"app.py has ended: {status}"
             say("sandbox", ended)
             vonage.hang_up_all(f"hangs up: {ended}")
     except RuntimeError as error:
-        say("sandbox", str(error))
-        return 1
+        sys.exit(str(error))
     return 0 if status is None else 1
 
 

@@ -13,10 +13,10 @@ KILOBITS_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 def sound(data: bytes) -> tuple[str, float]:
     """What audio this is, "MP3" or "WAV", and its seconds; ValueError if Vonage cannot play it."""
     is_wav = data[:4] == b"RIFF" and data[8:12] == b"WAVE"
-    seconds = _wav_seconds(data) if is_wav else _mp3_seconds(data)
-    if seconds == 0:
-        raise ValueError("a WAV without sound" if is_wav else "neither an MP3 nor a WAV")
-    return ("WAV" if is_wav else "MP3"), seconds
+    kind, seconds = ("WAV", _wav_seconds(data)) if is_wav else ("MP3", _mp3_seconds(data))
+    if not seconds:
+        raise ValueError("neither an MP3 nor a WAV with sound in it")
+    return kind, seconds
 
 
 def _wav_seconds(data: bytes) -> float:

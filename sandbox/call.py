@@ -29,37 +29,38 @@ class Call:
     parameters: dict[str, Any]  # of the answer webhook
     ncco: list[dict[str, Any]] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
-    sounds: list[dict[str, Any]] = field(default_factory=list)  # of each line, for a phone
+    sounds: list[dict[str, Any]] = field(default_factory=list)  # the same, for a phone
     audio: bytes = b""  # what was fetched last
     playing: str | None = None  # the URL that the Voice API was told to play
-    speaks: bool = False  # whether a talk lasts until spoken()
+    speaks: bool = False  # whether a talk lasts until `go_on`
+    status: str = "ringing"
     answered: float | None = None  # since when
     over: Event = field(default_factory=Event)
     ended: Event = field(default_factory=Event)  # over, and the app knows
-    _last_status: str = "completed"
+    go_on: Event = field(default_factory=Event)  # to the next action
     _conference: str | None = None
     _waiting: bool = False  # for the conference to start
     _digits: str = ""
     _barges: bool = False  # whether a key ends what is heard
-    _go_on: Event = field(default_factory=Event)  # to the next action
-    _stopped: Event = field(default_factory=Event)  # what is heard now
+    _music: tuple[str, str, int, float] | None = None  # what is heard now
 
     def __post_init__(self) -> None:
         self.uuid = str(self.parameters.get("uuid"))
 
     def tell(self, line: str, **sounds: Any) -> None:
-        """Add a line to the story."""
+        """Add a line to the story, of which the end of the call is the last."""
         with self.news:
+            if self.over.is_set():
+                return
             self.story.append(line)
-            self.sounds.append(sounds)
+            self.sounds.append({"line": line, **sounds})
             self.news.notify_all()
             self.on_line(self, line)
 
     def hears(self, text: str, timeout: float = 10) -> str:
         """Wait for a line of the story with this text in it, and give it; fail without one."""
         with self.news:
-            self.news.wait_for(lambda: text in "\n".join(self.story), timeout)
-            found = [line for line in self.story if text in line]
+            found = self.news.wait_for(lambda: [a for a in self.story if text in a], timeout)
         assert found, f"{self.name} never hears {text!r}, but: {self.story}"
         return found[0]
 
@@ -67,16 +68,11 @@ class Call:
         """Press a key."""
         self._digits += digit
         if self._barges:
-            self._go_on.set()
-
-    def spoken(self, lines: int) -> None:
-        """A talk, the last of so many lines, has been spoken."""
-        if lines == len(self.story):
-            self._go_on.set()
+            self.go_on.set()
 
     def answer(self) -> None:
         """The leg is answered, before the app is asked for its NCCO or after it."""
-        self.answered = time.time()
+        self.answered, self.status = time.time(), "answered"
         self.event("answered")
 
     def pick_up(self) -> None:
@@ -94,10 +90,10 @@ class Call:
         with self.news:
             if self.over.is_set():
                 return
-            self._last_status = status
-            for event in (self.over, self._go_on, self._stopped):
-                event.set()
-            self.tell(line, stop=True)
+            self.tell(line, over=True)
+            self.status = status
+            self.over.set()
+            self.go_on.set()
         if status != "completed":
             self.event(status)
         if status != "rejected":
@@ -121,24 +117,21 @@ class Call:
 
     def describe(self) -> dict[str, Any]:
         """The leg as the Voice API describes it. [Voice API]"""
-        status = "answered" if self.answered else "ringing"
         known = {name: self.parameters.get(name) for name in ("uuid", "conversation_uuid")}
         ends = {name: {"type": "phone", "number": self.parameters.get(name)} for name in NAMES[:2]}
         if user := self.parameters.get("from_user"):
             ends["from"] = {"type": "app", "user": user}
-        status = self._last_status if self.over.is_set() else status
-        return {**known, **ends, "status": status, "direction": "inbound"}
+        return {**known, **ends, "status": self.status, "direction": "inbound"}
 
     def start_stream(self, url: str, loop: int, level: float) -> None:
         """Play audio in place of what is heard, as the Voice API. [vonage-java-sdk issue 243]"""
-        self.playing = url
-        music = self._replace(), "music", url, loop, level
-        Thread(target=self._listen, args=music, daemon=True).start()
+        music = "music", url, loop, level
+        self.playing, self._music = url, music
+        Thread(target=self._listen, args=[music], daemon=True).start()
 
     def stop_stream(self) -> None:
         """Stop what the Voice API plays."""
-        self._replace()
-        self.playing = None
+        self.playing = self._music = None
         self.tell("hears the music stop", stop=True)
 
     def _run(self) -> None:
@@ -147,18 +140,18 @@ class Call:
             name, level = given["action"], given.get("level", 0)
             self._barges = given.get("bargeIn", False)
             self._digits = "" if self._barges else self._digits
-            self._go_on.clear()
+            self.go_on.clear()
             if self.over.is_set():
                 return
             if name == "talk":
                 text = given["text"]
                 self.tell(f'hears "{text}"', say=text, barges=self._barges, level=level)
-                self._go_on.wait(self.speaks * (10 + len(text) / 5))
+                self.go_on.wait(self.speaks * (10 + len(text) / 5))
             elif name == "stream":
-                music = given["streamUrl"][0], given.get("loop", 1), level
-                lasts = self._listen(self._replace(), "music", *music)
-                self._go_on.wait(lasts)
-                if lasts and not self.over.is_set():
+                self._music = music = "music", given["streamUrl"][0], given.get("loop", 1), level
+                lasts = self._listen(music)
+                self.go_on.wait(lasts)
+                if lasts:
                     self.tell("hears the music end", stop=True)
             elif name == "input" and "dtmf" in given["type"]:  # it waits for no more keys
                 self.event(dtmf={"digits": self._digits, "timed_out": not self._digits})
@@ -172,31 +165,29 @@ class Call:
             self._conference, self._waiting = action["name"], True
             legs = [leg for leg in list(self.calls.values()) if not leg.over.is_set()]
             legs = [leg for leg in legs if leg._conference == self._conference]
-            started = any(not leg._waiting for leg in legs) or action.get("startOnEnter", True)
-            joining = [leg for leg in legs if leg._waiting] if started else []
+            started = action.get("startOnEnter", True) or not all(leg._waiting for leg in legs)
+            joining = [leg for leg in legs if leg._waiting and started]
             for leg in joining:
                 leg._waiting = False
             if not started:
                 self.tell("waits for the conference to start")
         for leg in joining:
-            leg._join(len(legs) - 1)
+            left = leg.parameters.get("conversation_uuid")
+            to = f"CON-{uuid5(NAMESPACE_URL, action['name'])}"
+            leg.parameters["conversation_uuid"] = to
+            moved = {"conversation_uuid_from": left, "conversation_uuid_to": to}
+            leg.event(None, ("uuid",), type="transfer", **moved)
+            with self.news:
+                held = "hears hold music" in leg.story[-1]
+                stops = "hears the music stop, " if held else ""
+                leg.tell(f"{stops}is in the conference, with {len(legs) - 1} more", stop=held)
         if not started and "musicOnHoldUrl" in action:
-            self._listen(self._replace(), "hold music", action["musicOnHoldUrl"][0], 0, 0)
+            self._music = music = "hold music", action["musicOnHoldUrl"][0], 0, 0
+            self._listen(music)
 
-    def _join(self, others: int) -> None:
-        left = self.parameters.get("conversation_uuid")
-        to = f"CON-{uuid5(NAMESPACE_URL, str(self._conference))}"
-        self.parameters["conversation_uuid"] = to
-        moved = {"conversation_uuid_from": left, "conversation_uuid_to": to, "type": "transfer"}
-        self.event(None, ("uuid",), **moved)
-        with self.news:
-            stops = "hears the music stop, " if "hears hold music" in self.story[-1] else ""
-            if stops:
-                self._replace()
-            self.tell(f"{stops}is in the conference, with {others} more", stop=bool(stops))
-
-    def _listen(self, stopped: Event, what: str, url: str, loop: int, level: float) -> float:
-        """Fetch audio and hear it, unless it is stopped meanwhile; gives for how many seconds."""
+    def _listen(self, music: tuple[str, str, int, float]) -> float:
+        """Fetch music and hear it, unless it is stopped meanwhile; gives for how many seconds."""
+        what, url, loop, level = music
         try:
             audio = self.tunnel.fetch(url)
             kind, seconds = sound(audio)
@@ -208,18 +199,11 @@ class Call:
         times = f"{loop} time{'s' * (loop > 1)}" if loop else "for ever"
         at = f" at level {level:g}" if level else ""
         with self.news:
-            if stopped.is_set() or (what == "hold music" and not self._waiting):
+            if self._music is not music or (what == "hold music" and not self._waiting):
                 return 0
             self.audio, plays = audio, {"play": min(loop, 10**9), "level": level}
             self.tell(f"hears {what}: {url}, {kind} of {seconds:.0f} s, {times}{at}", **plays)
         return min(seconds * min(loop or 10**9, 10**9), TIMEOUT_MAX)
-
-    def _replace(self) -> Event:
-        """Stop what is heard; gives the event that stops what comes in its place."""
-        with self.news:
-            self._stopped.set()
-            self._stopped = Event()
-            return self._stopped
 
 
 def _text(moment: float) -> str:

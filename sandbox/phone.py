@@ -4,13 +4,12 @@ import json
 from collections.abc import Iterator
 from queue import Queue
 from threading import Thread
-from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, request
 
 from sandbox import Call, Sandbox
 
-MOST_CALLS = 5  # a browser has six connections a host, and each call is one
+MOST = 5  # a browser has six connections a host, and each call is one
 HEARTBEAT = 0.5  # seconds, after which it shows that a tab is gone
 PROXIES = ("Forwarded", "Via", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Host")
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} | {
@@ -24,14 +23,13 @@ def create_phone(vonage: Sandbox) -> Flask:
     """The page of the phone, and its calls: each is one request, and ends with it."""
     phone = Flask(__name__, static_url_path="")
     phone.add_url_rule("/", view_func=lambda: phone.send_static_file("phone.html"))
-    calls: dict[str, Call] = {}
 
     @phone.before_request
     def check() -> None:  # that it comes from the page itself, in a browser on this machine
-        here = urlsplit(f"//{request.host}").hostname in ("localhost", "127.0.0.1", "::1")
-        allowed = ("none", "same-origin") if request.path == "/" else ("same-origin",)
-        asks = request.headers.get("Sec-Fetch-Site", "none")
-        if not here or asks not in allowed or any(name in request.headers for name in PROXIES):
+        here = request.host.partition(":")[0] in ("localhost", "127.0.0.1")
+        site = request.headers.get("Sec-Fetch-Site", "none")
+        own = site == "same-origin" or (site == "none" and request.path == "/")
+        if not here or not own or any(name in request.headers for name in PROXIES):
             abort(403)
 
     @phone.after_request
@@ -41,48 +39,38 @@ def create_phone(vonage: Sandbox) -> Flask:
 
     @phone.get("/dial")
     def dial() -> Response:
-        return Response(_events(vonage, calls), mimetype="text/event-stream")
+        return Response(_events(vonage), mimetype="text/event-stream")
 
-    @phone.get("/calls/<uuid>/audio")
-    def audio(uuid: str) -> Response:
-        call = calls.get(uuid) or abort(404)
-        return Response(call.audio, mimetype="application/octet-stream")
-
-    @phone.post("/calls/<uuid>/<what>")
-    def control(uuid: str, what: str) -> tuple[str, int]:
-        call, text = calls.get(uuid) or abort(404), request.get_data(as_text=True)
+    @phone.route("/calls/<uuid>/<what>", methods=["GET", "POST"])
+    def control(uuid: str, what: str) -> Response:
+        call = vonage.calls.get(uuid) or abort(404)
         if what == "press":
-            call.press(text)
+            call.press(request.get_data(as_text=True))
         elif what == "spoken":
-            call.spoken(int(text))
+            call.go_on.set()
         elif what == "hang-up":
             call.hang_up()
-        return "", 204
+        return Response(call.audio if what == "audio" else b"", mimetype="audio/*")
 
     return phone
 
 
-def _events(vonage: Sandbox, calls: dict[str, Call]) -> Iterator[str]:
+def _events(vonage: Sandbox) -> Iterator[str]:
     """Dial, give each line of the story as an event, and hang up when nobody reads them."""
-    if sum(not call.over.is_set() for call in calls.values()) >= MOST_CALLS:
-        full = f"Only {MOST_CALLS} calls at a time: hang up in another tab."
+    if sum(call.speaks and not call.over.is_set() for call in list(vonage.calls.values())) >= MOST:
+        full = f"Only {MOST} calls at a time: hang up in another tab."
         yield f"data: {json.dumps({'line': full, 'over': True})}\n\n"
         return
     dialled: Queue[Call] = Queue()
     Thread(target=vonage.dial, kwargs={"phone": dialled.put}, daemon=True).start()
-    call, told = dialled.get(), 0
-    calls[call.uuid] = call
+    call, lines = dialled.get(), 0
     try:
-        while not (call.over.is_set() and told == len(call.story)):
+        while not call.over.is_set() or lines < len(call.sounds):
             with call.news:
-                call.news.wait_for(lambda: len(call.story) > told, HEARTBEAT)  # noqa: B023
-                lines = list(zip(call.story, call.sounds, strict=True))[told:]
-            for line, sounds in lines:
-                told += 1
-                news = {"uuid": call.uuid, "number": call.parameters["from"], "line": line}
-                over = call.over.is_set() and told == len(call.story)
-                yield f"data: {json.dumps({**news, 'lines': told, 'over': over, **sounds})}\n\n"
+                news = call.news.wait_for(lambda: call.sounds[lines:], HEARTBEAT)  # noqa: B023
+            for heard in news:
+                yield f"data: {json.dumps(heard)}\n\n"
             yield ":\n\n"
+            lines += len(news)
     finally:
         call.hang_up()
-        del calls[call.uuid]

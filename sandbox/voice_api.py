@@ -3,7 +3,6 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from sandbox.account import Account
 from sandbox.call import Call
-from sandbox.ncco import Refused, check_stream, read_json
+from sandbox.ncco import RefusedError, check_stream, read_json
 
 REGIONS = ["api.nexmo.com"]  # where calls are controlled [Troubleshooting, Regions]
 REGIONS += [f"api-{name}.vonage.com" for name in ("us-3", "us-4", "eu-3", "eu-4", "ap-3", "ap-4")]
@@ -33,7 +32,7 @@ class Asked:
     status: int | None = None  # as long as it is not answered
 
 
-def create_voice_api(account: Account, calls: Mapping[str, Call], asked: list[Asked]) -> Flask:
+def create_voice_api(account: Account, calls: dict[str, Call], asked: list[Asked]) -> Flask:
     """The API for the calls of an account; it adds each request to `asked`."""
     api = Flask(__name__, static_folder=None)
     api.url_map.merge_slashes = False
@@ -77,10 +76,10 @@ def create_voice_api(account: Account, calls: Mapping[str, Call], asked: list[As
         call.start_stream(body["stream_url"][0], body.get("loop", 1), body.get("level", 0))
         return jsonify(message="Stream started", uuid=uuid)
 
-    @api.errorhandler(Refused)
+    @api.errorhandler(RefusedError)
     @api.errorhandler(HTTPException)
-    def refuse(error: Refused | HTTPException) -> tuple[Response, int]:
-        if isinstance(error, Refused):
+    def refuse(error: RefusedError | HTTPException) -> tuple[Response, int]:
+        if isinstance(error, RefusedError):
             wrong = {"name": error.args[0], "reason": error.args[1]}
             return jsonify(type=400, title="Bad Request", invalid_parameters=[wrong]), 400
         code = error.code or 500

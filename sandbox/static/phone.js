@@ -52,9 +52,13 @@ async function play(times, level) {
 }
 
 /** Speak, where the browser can, and tell the server when that is done. */
-function say(text, level, lines) {
-  const mine = call;
-  const done = () => mine === call && ask("spoken", String(lines)); // the server takes the first
+function say(text, level) {
+  const mine = turn;
+  const done = () => {
+    if (mine !== turn) return;
+    turn += 1;
+    ask("spoken");
+  };
   setTimeout(done, window.speechSynthesis ? 2000 + 100 * text.length : 0); // or if neither comes
   if (!window.speechSynthesis) return;
   const words = new SpeechSynthesisUtterance(text.replace(/<[^<>]*>/g, ""));
@@ -64,12 +68,12 @@ function say(text, level, lines) {
 }
 
 function hear(heard) {
-  call.uuid = heard.uuid;
+  call.uuid ??= heard.uuid;
   if (heard.number) part("number").textContent = heard.number;
   tell(heard.line);
   if (heard.stop || "play" in heard || "say" in heard) silence();
   barges = heard.barges;
-  if ("say" in heard) say(heard.say, heard.level, heard.lines);
+  if ("say" in heard) say(heard.say, heard.level);
   // pause() makes a play() that is under way fail with an AbortError, which says nothing.
   if ("play" in heard) play(heard.play, heard.level).catch((e) => e.name === "AbortError" || tell(`${e}`));
   if (heard.over) end();
@@ -104,7 +108,7 @@ part("dial").addEventListener("click", () => {
 part("hang-up").addEventListener("click", () => ask("hang-up"));
 for (const key of keys) {
   key.addEventListener("click", () => {
-    if (barges) window.speechSynthesis?.cancel();
+    if (barges) silence();
     ask("press", key.textContent);
   });
 }
