@@ -35,18 +35,15 @@ FOLDER = Path(__file__).resolve().parent.parent
 
 
 class Sandbox(Tunnel):
-    """Vonage, with one application whose webhooks lead to an app, which runs in the context.
-
-    The app gets `settings` beside what it needs here; `on_line` gets each line of a call's story.
-    """
+    """Vonage, with one application whose webhooks lead to an app, which runs in the context."""
 
     def __init__(
         self,
-        settings: dict[str, str] | None = None,
+        settings: dict[str, str] | None = None,  # of the app, beside what it needs here
         *,
         command: list[str] | None = None,
         account: Account | None = None,
-        on_line: Callable[[Call, str], None] = lambda call, line: None,
+        on_line: Callable[[Call, str], None] = lambda call, line: None,  # of a call's story
     ) -> None:
         own = {"HOST": "localhost", "PORT": str(free_port()), **(settings or {})}
         super().__init__(account or Account(), own["HOST"], int(own["PORT"]))
@@ -123,8 +120,7 @@ class Sandbox(Tunnel):
         """Call the number: gives the call when its NCCO has come, and runs unless it is refused.
 
         `parameters` replace Vonage's own, or leave one out (None). Without `pick_up` the leg waits
-        for call.pick_up(); with `answered_first` it is answered before the app is asked [support
-        article]. A `phone` gets the call before it rings, and speaks its talks.
+        for call.pick_up(). A `phone` gets the call before it rings, and speaks its talks.
         """
         number = next(self._numbers)
         asked: dict[str, Any] = {"to": "442079460000", "from": f"4477009{number:05d}"}
@@ -141,7 +137,7 @@ class Sandbox(Tunnel):
         call.tell("dials", uuid=call.uuid, number=asked.get("from"))
         call.event("started")
         call.event("ringing")
-        if answered_first:
+        if answered_first:  # as a support article has it
             call.answer()
         try:
             call.ncco = read_ncco(self.send(method, "/webhooks/answer", asked))

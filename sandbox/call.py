@@ -3,9 +3,9 @@
 Not acted on: the NCCO in an answer to an `input` event, `endOnExit`, and actions known by name.
 """
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from threading import TIMEOUT_MAX, Condition, Event, Thread
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -14,6 +14,7 @@ from sandbox.audio import sound
 from sandbox.webhooks import Tunnel
 
 NAMES = ("from", "to", "from_user", "uuid", "conversation_uuid")  # what most events say of a leg
+TIME = "%Y-%m-%dT%H:%M:%S.000Z"
 
 
 @dataclass(eq=False)
@@ -34,7 +35,7 @@ class Call:
     playing: str | None = None  # the URL that the Voice API was told to play
     speaks: bool = False  # whether a talk lasts until `go_on`
     status: str = "ringing"
-    answered: float | None = None  # since when
+    answered: datetime | None = None  # since when
     over: Event = field(default_factory=Event)
     ended: Event = field(default_factory=Event)  # over, and the app knows
     go_on: Event = field(default_factory=Event)  # to the next action
@@ -72,7 +73,7 @@ class Call:
 
     def answer(self) -> None:
         """The leg is answered, before the app is asked for its NCCO or after it."""
-        self.answered, self.status = time.time(), "answered"
+        self.answered, self.status = datetime.now(timezone.utc), "answered"
         self.event("answered")
 
     def pick_up(self) -> None:
@@ -103,16 +104,17 @@ class Call:
     def event(self, status: str | None = None, names: Iterable[str] = NAMES, **more: Any) -> Any:
         """Send an event with the fields of its status: gives the answer. [Webhook reference]"""
         fields = {name: self.parameters[name] for name in names if name in self.parameters}
-        now, began = time.time(), self.answered
+        now, began = datetime.now(timezone.utc), self.answered
         if status:
             fields |= {"status": status, "direction": "inbound"}
-        if status in ("answered", "completed"):  # what is not known yet is null [captured bodies]
+        if status == "answered":  # what is not known yet is null [captured bodies]
             fields |= {"start_time": None, "rate": None, "network": None}
         if status == "completed":
-            fields |= {"start_time": _text(began) if began else None, "end_time": _text(now)}
-            fields |= {"duration": str(int(now - (began or now))), "rate": "0.00", "price": "0.00"}
+            lasted = int((now - (began or now)).total_seconds())
+            fields |= {"start_time": began and f"{began:{TIME}}", "end_time": f"{now:{TIME}}"}
+            fields |= {"duration": str(lasted), "rate": "0.00", "price": "0.00"}
             fields |= {"network": "65512", "disconnected_by": "platform", "sip_code": 200}
-        fields |= {"timestamp": _text(now), **more}
+        fields |= {"timestamp": f"{now:{TIME}}", **more}
         return self.tunnel.send("POST", "/webhooks/event", fields)
 
     def describe(self) -> dict[str, Any]:
@@ -171,11 +173,10 @@ class Call:
                 leg._waiting = False
             if not started:
                 self.tell("waits for the conference to start")
+        to = f"CON-{uuid5(NAMESPACE_URL, action['name'])}"
         for leg in joining:
-            left = leg.parameters.get("conversation_uuid")
-            to = f"CON-{uuid5(NAMESPACE_URL, action['name'])}"
-            leg.parameters["conversation_uuid"] = to
-            moved = {"conversation_uuid_from": left, "conversation_uuid_to": to}
+            moved = {"conversation_uuid_from": leg.parameters.get("conversation_uuid")}
+            moved["conversation_uuid_to"] = leg.parameters["conversation_uuid"] = to
             leg.event(None, ("uuid",), type="transfer", **moved)
             with self.news:
                 held = "hears hold music" in leg.story[-1]
@@ -204,7 +205,3 @@ class Call:
             self.audio, plays = audio, {"play": min(loop, 10**9), "level": level}
             self.tell(f"hears {what}: {url}, {kind} of {seconds:.0f} s, {times}{at}", **plays)
         return min(seconds * min(loop or 10**9, 10**9), TIMEOUT_MAX)
-
-
-def _text(moment: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(moment))

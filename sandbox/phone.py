@@ -50,7 +50,8 @@ def create_phone(vonage: Sandbox) -> Flask:
             call.go_on.set()
         elif what == "hang-up":
             call.hang_up()
-        return Response(call.audio if what == "audio" else b"", mimetype="audio/*")
+        audio = call.audio if what == "audio" else b""
+        return Response(audio, mimetype="application/octet-stream")
 
     return phone
 

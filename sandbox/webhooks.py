@@ -73,8 +73,7 @@ class Tunnel:
             if here:
                 session.trust_env = False  # no proxy for what is on this machine
                 session.headers.update({"Host": host, "X-Forwarded-Host": host})
-                session.headers.update(
-                    {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
-                )
+                session.headers["X-Forwarded-For"] = "203.0.113.9"
+                session.headers["X-Forwarded-Proto"] = "https"
                 url = here + url.partition(parts.netloc)[2]
             return session.request(method, url, allow_redirects=False, **options)
