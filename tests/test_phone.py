@@ -8,20 +8,16 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from werkzeug import Response
 
 from sandbox import FOLDER, Account, serve
 from sandbox.phone import create_phone
-from tests.conftest import need
-from tests.faults import FaultySandbox
+from tests.conftest import InProcess
 from tests.hidden_tab import Tab, until
 from tests.stub import StubbedSandbox
 
 AXE = FOLDER / ".ci/node_modules/axe-core/axe.min.js"
-SWITCHES = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-)
 MUSIC = (FOLDER / "static" / "hold-music.mp3").read_bytes()
 ROOM = {"action": "conversation", "name": "Room"}
 SOUNDS = "!audio.paused && audio.currentTime > 0.05 && audio.src.startsWith('blob:')"
@@ -30,17 +26,8 @@ Open = Callable[..., Page]
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    path = need("chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=SWITCHES.split())
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def stub(account: Account) -> Iterator[StubbedSandbox]:
-    with StubbedSandbox(account=account) as sandbox:
+def stub(account: Account, certificate: tuple[str, str]) -> Iterator[StubbedSandbox]:
+    with StubbedSandbox(account=account, certificate_files=certificate) as sandbox:
         yield sandbox
 
 
@@ -62,31 +49,34 @@ def phone(stub: StubbedSandbox) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def profile(chromium: Browser) -> BrowserContext:
+def profile(chromium: Browser) -> Iterator[BrowserContext]:
     """One for all tabs, which share their connections to the phone."""
-    return chromium.new_context()
+    profile = chromium.new_context()
+    yield profile
+    profile.close()
 
 
 @pytest.fixture(scope="module")
-def tabs() -> list[Page]:
-    """The tabs that are free; opening one is slow."""
+def free_tabs() -> list[Page]:
+    """The tabs that nobody uses; opening one is slow."""
     return []
 
 
 @pytest.fixture
-def open_phone(profile: BrowserContext, phone: str, tabs: list[Page]) -> Iterator[Open]:
+def open_phone(profile: BrowserContext, phone: str, free_tabs: list[Page]) -> Iterator[Open]:
     """Open the phone in a tab, which is left when the test ends."""
     used: list[Page] = []
 
     def open_phone(address: str = phone) -> Page:
-        used.append(tabs.pop() if tabs else profile.new_page())
+        used.append(free_tabs.pop() if free_tabs else profile.new_page())
         used[-1].goto(address)
         return used[-1]
 
     yield open_phone
-    tabs += [page for page in used if not page.is_closed()]
-    for page in tabs:
+    used = [page for page in used if not page.is_closed()]
+    for page in used:
         page.goto("about:blank")
+    free_tabs += used
 
 
 def press(page: Page, name: str) -> None:
@@ -119,24 +109,24 @@ def play(
 # What it sounds like
 
 
-def test_dial_play_stop_and_hang_up(account: Account, open_phone: Open) -> None:
+def test_dial_play_stop_and_hang_up(conference: InProcess, open_phone: Open) -> None:
     """With the app itself."""
-    with FaultySandbox({"ANSWER_WITH": "conversation"}, account=account) as sandbox:
-        server = serve(create_phone(sandbox), 0)
-        page = open_phone(f"http://localhost:{server.server_port}")
-        press(page, "Dial")
-        reads(page, "is in the conference, with 0 more")
-        number = page.get_by_role("status").inner_text()
-        assert number == next(iter(sandbox.calls.values())).parameters["from"]
-        requests.get(f"{sandbox.app_url}/stream", timeout=5).raise_for_status()
-        wait_for(page, SOUNDS)
-        requests.get(f"{sandbox.app_url}/stream/stop", timeout=5).raise_for_status()
-        wait_for(page, "audio.paused")
-        reads(page, "hears the music stop")
-        press(page, "Hang up")
-        reads(page, "hangs up")
-        until(lambda: requests.get(f"{sandbox.app_url}/stream", timeout=5).status_code == 409)
-        server.shutdown()
+    server = serve(create_phone(conference), 0)
+    page = open_phone(f"http://localhost:{server.server_port}")
+    press(page, "Dial")
+    reads(page, "is in the conference, with 0 more")
+    number = page.get_by_role("status").inner_text()
+    assert number == next(iter(conference.calls.values())).parameters["from"]
+    requests.get(f"{conference.app_url}/stream", timeout=5).raise_for_status()
+    wait_for(page, SOUNDS)
+    requests.get(f"{conference.app_url}/stream/stop", timeout=5).raise_for_status()
+    wait_for(page, "audio.paused")
+    reads(page, "hears the music stop")
+    press(page, "Hang up")
+    reads(page, "hangs up")
+    until(lambda: requests.get(f"{conference.app_url}/stream", timeout=5).status_code == 409)
+    server.shutdown()
+    server.server_close()
 
 
 def test_nothing_sounds_before_the_call_is_answered(

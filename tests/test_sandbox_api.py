@@ -25,8 +25,8 @@ BODY: dict[str, Any] = {"stream_url": MUSIC}
 
 
 @pytest.fixture(scope="module")
-def stub(account: Account) -> Iterator[StubbedSandbox]:
-    with StubbedSandbox(account=account) as sandbox:
+def stub(account: Account, certificate: tuple[str, str]) -> Iterator[StubbedSandbox]:
+    with StubbedSandbox(account=account, certificate_files=certificate) as sandbox:
         yield sandbox
 
 
