@@ -43,7 +43,7 @@ class Sandbox(Tunnel):
         *,
         command: list[str] | None = None,
         account: Account | None = None,
-        on_line: Callable[[Call, str], None] = lambda call, line: None,  # of a call's story
+        on_line: Callable[[str, str], None] = lambda caller, line: None,  # of a call's story
     ) -> None:
         own = {"HOST": "localhost", "PORT": str(free_port()), **(settings or {})}
         super().__init__(account or Account(), own["HOST"], int(own["PORT"]))
@@ -86,9 +86,9 @@ class Sandbox(Tunnel):
         self._temporary.cleanup()
 
     def start_app(self) -> None:
-        """Start the app and wait until it listens; RuntimeError with its output if it does not."""
+        """Start the app, where no Ctrl-C reaches it, and wait for it; RuntimeError if it fails."""
         with self.log.open("ab") as log:
-            options: Any = {"stdout": log, "stderr": log, "start_new_session": True}  # no Ctrl-C
+            options: Any = {"stdout": log, "stderr": log, "start_new_session": True}
             self.app = subprocess.Popen(self._command, env=self.environment, cwd=FOLDER, **options)
         until = time.monotonic() + 30
         while time.monotonic() < until and self.app.poll() is None:
@@ -169,6 +169,6 @@ def serve(app: Flask, port: int, files: tuple[str, str] | None = None) -> servin
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A port of this machine that no one listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])

@@ -45,7 +45,7 @@ def main() -> int:
         for _ in range(options.callers):
             vonage.dial()
 
-    vonage = sandbox.Sandbox(settings, on_line=lambda c, line: say(c.name, line))
+    vonage = sandbox.Sandbox(settings, on_line=say)
     try:
         with vonage, vonage.log.open() as log:
             sandbox.serve(create_phone(vonage), phone_port)

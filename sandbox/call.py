@@ -19,18 +19,18 @@ TIME = "%Y-%m-%dT%H:%M:%S.000Z"
 
 @dataclass(eq=False)
 class Call:
-    """A leg, from dialling to hanging up; `on_line` is called with each line of its story."""
+    """A leg, from dialling to hanging up; `on_line` gets its name and each line of its story."""
 
     tunnel: Tunnel
     calls: dict[str, "Call"]  # all of the application
     news: Condition  # the lock for what happens to them
-    on_line: Callable[["Call", str], None]
+    on_line: Callable[[str, str], None]
     name: str
     region: str
     parameters: dict[str, Any]  # of the answer webhook
     ncco: list[dict[str, Any]] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
-    sounds: list[dict[str, Any]] = field(default_factory=list)  # the same, for a phone
+    sounds: list[dict[str, Any]] = field(default_factory=list)  # the story as a phone plays it
     audio: bytes = b""  # what was fetched last
     playing: str | None = None  # the URL that the Voice API was told to play
     speaks: bool = False  # whether a talk lasts until `go_on`
@@ -56,7 +56,7 @@ class Call:
             self.story.append(line)
             self.sounds.append({"line": line, **sounds})
             self.news.notify_all()
-            self.on_line(self, line)
+            self.on_line(self.name, line)
 
     def hears(self, text: str, timeout: float = 10) -> str:
         """Wait for a line of the story with this text in it, and give it; fail without one."""
@@ -163,7 +163,7 @@ class Call:
         self.end("hears the end of the NCCO")
 
     def _enter(self, action: dict[str, Any]) -> None:
-        with self.news:  # nobody is in a conference until somebody starts it [NCCO reference]
+        with self.news:  # no one is in a conference until it starts [NCCO reference]
             self._conference, self._waiting = action["name"], True
             legs = [leg for leg in list(self.calls.values()) if not leg.over.is_set()]
             legs = [leg for leg in legs if leg._conference == self._conference]

@@ -57,7 +57,7 @@ def create_phone(vonage: Sandbox) -> Flask:
 
 
 def _events(vonage: Sandbox) -> Iterator[str]:
-    """Dial, give each line of the story as an event, and hang up when nobody reads them."""
+    """Dial, give each line of the story as an event, and hang up when no one reads them."""
     if sum(call.speaks and not call.over.is_set() for call in list(vonage.calls.values())) >= MOST:
         full = f"Only {MOST} calls at a time: hang up in another tab."
         yield f"data: {json.dumps({'line': full, 'over': True})}\n\n"

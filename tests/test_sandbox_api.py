@@ -117,7 +117,7 @@ def test_a_body_gets_400_and_the_names_of_what_is_wrong(
     ("nothing but the URL", BODY, OPENAPI),
     ("level as text", {**BODY, "level": "0.4"}, NODE),
     ("level as a number", {**BODY, "level": 0.4}, SDK),
-    ("loop for ever", {**BODY, "loop": 0}, OPENAPI),
+    ("loop forever", {**BODY, "loop": 0}, OPENAPI),
     ("loop without end", {**BODY, "loop": 10**400}, OPENAPI),
     ("null", {**BODY, "loop": None, "level": None}, NO_SOURCE),
     ("an unknown field", {**BODY, "volume": 11}, OPENAPI),

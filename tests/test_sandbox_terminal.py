@@ -35,7 +35,7 @@ class Terminal:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self.timer = threading.Timer(20, self.process.kill)  # or a test might read for ever
+        self.timer = threading.Timer(20, self.process.kill)  # or a test might read forever
         self.timer.start()
 
     def reads(self, text: str) -> str:

@@ -36,7 +36,7 @@ function silence() {
   window.speechSynthesis?.cancel();
 }
 
-/** Play what the server has fetched: so many times, 0 for ever; -1 is silent, 1 twice as loud. */
+/** Play what the server has fetched: so many times, 0 forever; -1 is silent, 1 twice as loud. */
 async function play(times, level) {
   const mine = turn;
   // Into a blob: an element that loads from the server keeps one of the six connections to it.
