@@ -41,11 +41,12 @@ class Sandbox(Tunnel):
         self,
         settings: dict[str, str] | None = None,  # of the app, beside what it needs here
         *,
+        port: int | None = None,
         command: list[str] | None = None,
         account: Account | None = None,
         on_line: Callable[[str, str], None] = lambda caller, line: None,  # of a call's story
     ) -> None:
-        own = {"HOST": "localhost", "PORT": str(free_port()), **(settings or {})}
+        own = {"HOST": "localhost", "PORT": str(port or free_port()), **(settings or {})}
         super().__init__(account or Account(), own["HOST"], int(own["PORT"]))
         self._command = command or [sys.executable, str(FOLDER / "app.py")]
         self._on_line, self._news, self._numbers = on_line, threading.Condition(), count(1)

@@ -30,8 +30,8 @@ def main() -> int:
             socket.create_server(("127.0.0.1", port)).close()
         except (OSError, OverflowError):
             parser.error(f"port {port} is in use or not allowed: choose another with {name}")
-    settings = {"PORT": str(options.port), "VOICE_CONFERENCE_QUORUM": options.quorum}
-    settings["ANSWER_WITH"] = "stream" if options.stream else "conversation"
+    answer = "stream" if options.stream else "conversation"
+    settings = {"ANSWER_WITH": answer, "VOICE_CONFERENCE_QUORUM": options.quorum}
     began, ending = time.monotonic(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: ending.set())
@@ -45,7 +45,7 @@ def main() -> int:
         for _ in range(options.callers):
             vonage.dial()
 
-    vonage = sandbox.Sandbox(settings, on_line=say)
+    vonage = sandbox.Sandbox(settings, port=options.port, on_line=say)
     try:
         with vonage, vonage.log.open() as log:
             sandbox.serve(create_phone(vonage), phone_port)

@@ -11,15 +11,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 
 class Account:
-    """An application and its account; the private key is the app's, as PEM text."""
+    """An application and its account; the keys are PEM text, and the private one is the app's."""
 
     def __init__(self) -> None:
         key = rsa.generate_private_key(65537, 2048)
         private = pem.PrivateFormat.PKCS8, pem.NoEncryption()
+        public = pem.PublicFormat.SubjectPublicKeyInfo
         self.application_id = str(uuid.uuid4())
         self.signature_secret = uuid.uuid4().hex + uuid.uuid4().hex
         self.private_key = key.private_bytes(pem.Encoding.PEM, *private).decode()
-        self.public_key = key.public_key()
+        self.public_key = key.public_key().public_bytes(pem.Encoding.PEM, public).decode()
 
     def sign(self, body: bytes = b"", **claims: Any) -> str:
         """The Authorization of a webhook; `claims` replace Vonage's, or leave one out (None)."""
@@ -34,8 +35,7 @@ class Account:
         scheme, _, token = authorization.partition(" ")
         try:
             claims = jwt.decode(token, self.public_key, algorithms=["RS256"])
-            # A token lives for 24 hours at most, and without `exp` for 15 minutes. [360000958407]
-            hours = (time.time() - claims["iat"]) / 3600
+            hours = (time.time() - claims["iat"]) / 3600  # [support article 360000958407]
             if scheme != "Bearer" or claims["application_id"] != self.application_id:
                 return "not a Bearer token of this application"
             if not claims["jti"] or hours > (24 if "exp" in claims else 1 / 4):
