@@ -165,7 +165,7 @@ def table(folder: str) -> None:
     servers = []
     for port, start in ((free_port(), f"{UVICORN} {folder}"), (free_port(), GRANIAN)):
         command = [sys.executable, *start.split(), f"--port={port}"]
-        servers.append(Sandbox({"PORT": str(port)}, command=command))
+        servers.append(Sandbox(port=port, command=command))
     with servers[0] as sample, servers[1] as app:
         a, b = partial(burst, app), partial(burst, sample)
         row("answers a second of granian: FastAPI", a, b, 0.4, 0.6, 7)

@@ -21,7 +21,6 @@ from typing import Any
 import pytest
 import redis
 import requests
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flask import Flask
 from playwright.sync_api import Browser, Page, sync_playwright
 from werkzeug.serving import make_server
@@ -176,12 +175,6 @@ def an_app(tmp_path: Path) -> Path:
     for folder in ("calls", "static", "templates"):
         shutil.copytree(FOLDER / folder, tmp_path / folder)
     return tmp_path
-
-
-def public_pem(account: Account) -> str:
-    """The application's public key, as anybody may know it."""
-    form = PublicFormat.SubjectPublicKeyInfo
-    return account.public_key.public_bytes(Encoding.PEM, form).decode()
 
 
 def browse(sandbox: FaultySandbox, path: str, **parameters: str) -> requests.Response:

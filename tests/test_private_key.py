@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from config import FOLDER, Config
 from sandbox import Account
-from tests.conftest import StartSandbox, browse, public_pem
+from tests.conftest import StartSandbox, browse
 from tests.test_config import problem
 
 
@@ -106,7 +106,7 @@ def test_what_the_sdk_would_not_take_is_refused(account: Account, kind: str, sai
         "Ed25519": pem(ed25519.Ed25519PrivateKey.generate()),
         "elliptic curve": pem(ec.generate_private_key(ec.SECP256R1())),
         "PKCS 1": pem(key, PrivateFormat.TraditionalOpenSSL),
-        "public": public_pem(account),
+        "public": account.public_key,
         "torn": account.private_key.replace("A", "", 3),
         "with a password": pem(key, password="password"),
         "a folder": str(FOLDER),

@@ -19,7 +19,7 @@ import requests
 
 from app import create_app
 from sandbox import REGIONS, Account
-from tests.conftest import InProcess, StartSandbox, browse, public_pem
+from tests.conftest import InProcess, StartSandbox, browse
 
 MINUTE = 60
 
@@ -55,7 +55,7 @@ def own_rsa_key(account: Account, body: bytes) -> str:
 def public_key_as_secret(account: Account, body: bytes) -> str:
     header, claims = {"alg": "HS256", "typ": "JWT"}, claims_of(account, body)
     signed = compact(header, claims).rstrip(".")
-    secret = public_pem(account).encode()
+    secret = account.public_key.encode()
     signature = hmac.new(secret, signed.encode(), hashlib.sha256).digest()
     return "Bearer " + compact(header, claims, signature)
 
