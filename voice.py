@@ -6,24 +6,24 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from threading import Lock, Semaphore, Thread
 
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from requests import RequestException, Response
 from requests.exceptions import SSLError
 from urllib3 import Retry
 from urllib3.exceptions import InvalidHeader
-from vonage import Auth, HttpClientOptions, Vonage
-from vonage import Voice as VoiceApi
+from vonage_http_client import Auth, HttpClient, HttpClientOptions
 from vonage_http_client.errors import HttpRequestError
 from vonage_jwt.jwt import JwtClient
+from vonage_voice import Voice as VoiceApi
 from vonage_voice.models import AudioStreamOptions
 from werkzeug.exceptions import BadGateway, Conflict, GatewayTimeout, ServiceUnavailable
 from werkzeug.exceptions import HTTPException as HttpError
 
 import webhooks
 from calls import Calls, Leg
-from config import NEEDED_BY_STREAM, Config
+from config import NEEDED_BY_STREAM, Config, load_key
 
 log = logging.getLogger("app")
 DEFAULT_HOST = "api.nexmo.com"
@@ -55,7 +55,7 @@ class Voice:
         self._auth = Auth() if self._missing else _Auth(config)
         self._api_host, self._silence, self._deadline = config.VONAGE_API_HOST, silence, deadline
         self._late = f"Vonage did not answer within {deadline:g} s."
-        self._turns = Semaphore(2)
+        self._turns, self._version = Semaphore(2), version("vonage")
         self._lock, self._next_request = Lock(), 0.0
 
     @contextmanager
@@ -167,18 +167,18 @@ class Voice:
     def _client(self, host: str) -> VoiceApi:
         """A client for one request. It tries as often as its pool is large at a dropped one."""
         options = {"timeout": self._silence, "max_retries": 0, "pool_maxsize": 1}
-        api: VoiceApi = Vonage(self._auth, HttpClientOptions(api_host=host, **options)).voice
+        client = HttpClient(self._auth, HttpClientOptions(api_host=host, **options), self._version)
         # The SDK has no public way to keep `.netrc` out, whose Basic would replace our token.
-        api.http_client._session.auth = lambda request: request
-        return api
+        client._session.auth = lambda request: request
+        return VoiceApi(client)
 
 
 class _Auth(Auth):
-    """The SDK's Auth with the key parsed once: parsing takes 100 times as long as signing."""
+    """The SDK's Auth, which would parse the key for each token."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        key = load_pem_private_key(str(config.VONAGE_PRIVATE_KEY).encode(), password=None)
+        key = load_key(str(config.VONAGE_PRIVATE_KEY))
         self._tokens = JwtClient(str(config.VONAGE_APPLICATION_ID), key)  # type: ignore[arg-type]
 
     def generate_application_jwt(self, claims: dict[str, object] | None = None) -> bytes:

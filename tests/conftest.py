@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -107,8 +108,8 @@ def running() -> Iterator[dict[str, InProcess]]:
     """The sandboxes that run already, by their settings."""
     sandboxes: dict[str, InProcess] = {}
     yield sandboxes
-    for sandbox in sandboxes.values():
-        sandbox.__exit__()
+    with ThreadPoolExecutor(16) as pool:  # each waits until its servers have looked up
+        list(pool.map(InProcess.__exit__, sandboxes.values()))
 
 
 @pytest.fixture

@@ -94,18 +94,18 @@ def most_in_a_second(asked: list[Asked]) -> int:
     return max(sum(0 <= other - one < 1 for other in times) for one in times)
 
 
-def test_32_legs_hear_the_music_and_no_second_has_more_than_15(conference: InProcess) -> None:
-    callers = [conference.dial() for _ in range(32)]
+def test_20_legs_hear_the_music_and_no_second_has_more_than_15(conference: InProcess) -> None:
+    callers = [conference.dial() for _ in range(20)]
     conference.latency = 0.1
     for _ in range(3):  # requests that begin evenly may still arrive in a bunch on a busy machine
         conference.asked.clear()
         response = browse(conference, "/stream")
         took = conference.asked[-1].at - conference.asked[0].at
-        if most_in_a_second(conference.asked) <= 15 and took < 32 / 15 + 0.5:
+        if most_in_a_second(conference.asked) <= 15 and took < 20 / 15 + 0.5:
             break
     else:
         pytest.fail(f"{most_in_a_second(conference.asked)} in a second, {took:.1f} s in all")
-    assert response.json()["message"] == "Playing to 32 of 32 callers."
+    assert response.json()["message"] == "Playing to 20 of 20 callers."
     for caller in callers:
         caller.hears("hears music")
 
@@ -125,14 +125,14 @@ def test_two_who_open_stream_at_once_share_the_15(conference: InProcess) -> None
 
 
 def test_one_leg_waits_for_vonage_while_others_go_on(conference: InProcess) -> None:
-    """Every second request gets a 429; of 50 legs in 10 s these are 24 in 5 s."""
-    callers = [conference.dial() for _ in range(24)]
+    """Every second request gets a 429: as 42 of 50 legs in 10 s, so 14 of 16 in 5 s."""
+    callers = [conference.dial() for _ in range(16)]
     conference.weather = [Weather(429, headers={"Retry-After": "1"}), Weather()] * 50
     response = browse(conference, "/stream")
     assert response.elapsed.total_seconds() < 5
     playing = sum(caller.playing is not None for caller in callers)
-    assert playing >= 20
-    assert response.json()["message"] == f"Playing to {playing} of 24 callers."
+    assert playing >= 14
+    assert response.json()["message"] == f"Playing to {playing} of 16 callers."
 
 
 # The quorum

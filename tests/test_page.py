@@ -14,7 +14,7 @@ from tests.conftest import InProcess, StartSandbox, Visit
 from tests.faults import Weather
 
 CONFERENCE = "Relaxing Conference"
-CALLER = {"from": "447700900123"}
+CALLER = {"from": "442079460123"}
 CLOCK = re.compile("[0-9]{2}:[0-9]{2}")
 
 
@@ -110,8 +110,8 @@ def test_a_caller_is_shown_with_the_number_and_since_when(
 ) -> None:
     conference.dial(CALLER)
     page = visit(conference.app_url)
-    expect(caller(page, "447700900123")).to_contain_text(re.compile("since [0-9]{2}:[0-9]{2}"))
-    expect(caller(page, "447700900123").locator("time")).to_have_text(CLOCK)
+    expect(caller(page, "442079460123")).to_contain_text(re.compile("since [0-9]{2}:[0-9]{2}"))
+    expect(caller(page, "442079460123").locator("time")).to_have_text(CLOCK)
 
 
 def test_a_caller_who_hides_the_number_is_shown(conference: InProcess, visit: Visit) -> None:
@@ -136,7 +136,7 @@ def test_each_caller_is_under_the_conference_that_answered(
     conference.dial(CALLER)
     page = visit(conference.app_url)
     for number, name in (
-        ("447700900123", "Conference “Relaxing Conference”"),
+        ("442079460123", "Conference “Relaxing Conference”"),
         ("14155550145", "Conference “Before the restart”"),
         ("819012345678", "Not in a conference"),
     ):
@@ -156,7 +156,7 @@ def test_the_page_says_how_many_callers_start_the_conference(
 
 
 def test_who_joins_is_put_below_those_who_are_there(conference: InProcess, visit: Visit) -> None:
-    numbers = ["447700900125", "447700900123", "447700900124"]
+    numbers = ["442079460125", "442079460123", "442079460124"]
     for number in numbers:
         conference.dial({"from": number})
     page = visit(conference.app_url)
@@ -169,7 +169,7 @@ def test_who_joins_is_put_below_those_who_are_there(conference: InProcess, visit
 def test_play_lets_the_caller_hear_music(conference: InProcess, visit: Visit) -> None:
     call = conference.dial(CALLER)
     page = visit(conference.app_url)
-    press(page, "Play to 447700900123")
+    press(page, "Play to 442079460123")
     call.hears("hears music")
     words = re.compile(r"^\s*[0-9]{2}:[0-9]{2} Playing to 1 of 1 callers?\.\s*$")
     expect(said(page)).to_have_text(words)
@@ -193,9 +193,9 @@ def test_play_and_stop_reach_everyone_in_the_conference(
 def test_music_is_played_to_one_and_stopped_for_one(conference: InProcess, visit: Visit) -> None:
     one, _ = conference.dial(CALLER), conference.dial()
     page = visit(conference.app_url)
-    press(page, "Play to 447700900123")
+    press(page, "Play to 442079460123")
     one.hears("hears music")
-    press(page, "Stop for 447700900123")
+    press(page, "Stop for 442079460123")
     one.hears("hears the music stop")
     assert {asked.path for asked in conference.asked} == {f"/v1/calls/{one.uuid}/stream"}
 
@@ -246,7 +246,7 @@ def test_stream_in_the_address_bar_plays_and_says_so(conference: InProcess, visi
     page = visit(conference.app_url + "/stream")
     call.hears("hears music")
     expect(said(page)).to_contain_text(re.compile("Playing to 1 of 1 callers?."))
-    expect(caller(page, "447700900123")).to_be_visible()
+    expect(caller(page, "442079460123")).to_be_visible()
 
 
 def test_reloading_stream_plays_again(conference: InProcess, visit: Visit) -> None:
@@ -259,12 +259,12 @@ def test_reloading_stream_plays_again(conference: InProcess, visit: Visit) -> No
 def test_a_caller_whom_the_music_does_not_reach_is_named(
     conference: InProcess, visit: Visit
 ) -> None:
-    for number in ("447700900123", "447700900124"):
+    for number in ("442079460123", "442079460124"):
         conference.dial({"from": number})
     conference.weather = [Weather(status=500), Weather()]
     page = visit(conference.app_url + "/stream")
     expect(said(page)).to_contain_text("Playing to 1 of 2 callers.")
-    named = re.compile("44770090012[34]: Vonage at localhost.* answered 500")
+    named = re.compile("44207946012[34]: Vonage at localhost.* answered 500")
     expect(page.locator("#said .error")).to_have_text(named)
 
 
@@ -344,7 +344,7 @@ def test_without_credentials_play_says_which_settings_are_missing(
     bare.dial(CALLER)
     page = visit(bare.app_url)
     with page.expect_response("**/stream?*") as response:
-        press(page, "Play to 447700900123")
+        press(page, "Play to 442079460123")
     assert response.value.status == 503
     expect(said(page)).to_contain_text("Set VONAGE_APPLICATION_ID")
 
@@ -353,7 +353,7 @@ def test_without_script_the_page_works_by_reloading(conference: InProcess, visit
     page = visit(conference.app_url, script=False)
     one, other = conference.dial(CALLER), conference.dial()
     page.reload()
-    press(page, "Play to 447700900123")
+    press(page, "Play to 442079460123")
     one.hears("hears music")
     expect(said(page)).to_contain_text(re.compile("Playing to 1 of 1 callers?."))
     press(page, "Stop for all 2")

@@ -41,7 +41,7 @@ def test_the_page_keeps_to_its_own_policy(conference: InProcess, visit: Visit) -
     page.goto(conference.app_url)
     call = conference.dial(CALLER)
     refresh(page)
-    press(page, "Play to 447700900123")
+    press(page, "Play to 442079460123")
     call.hears("hears music")
     expect(said(page)).to_contain_text("Playing to 1 of 1 caller")
     assert complaints == []
@@ -96,9 +96,9 @@ def test_what_a_caller_sends_is_shown_as_text(conference: InProcess, visit: Visi
 def test_a_number_is_whole_on_the_page_only(conference: InProcess) -> None:
     conference.dial(CALLER)
     page = requests.get(conference.app_url + "/stream", headers=HTML, timeout=5)
-    assert "447700900123" in page.text
-    assert "447700900123" not in requests.get(conference.app_url + "/stream", timeout=5).text
-    assert "447700900123" not in conference.log.read_text()
+    assert "442079460123" in page.text
+    assert "442079460123" not in requests.get(conference.app_url + "/stream", timeout=5).text
+    assert "442079460123" not in conference.log.read_text()
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
@@ -107,10 +107,10 @@ def test_with_the_password_the_page_works_from_elsewhere(
 ) -> None:
     call = with_password.dial(CALLER)
     page = visit(with_password.app_url, headers=WITH_PASSWORD, script=script)
-    press(page, "Play to 447700900123")
+    press(page, "Play to 442079460123")
     call.hears("hears music")
     expect(said(page)).to_contain_text("Playing to 1 of 1 caller")
-    press(page, "Stop for 447700900123")
+    press(page, "Stop for 442079460123")
     call.hears("hears the music stop")
 
 
@@ -122,8 +122,8 @@ def test_the_browser_sends_the_password_with_each_request_of_the_page(
     page.goto(with_password.app_url)
     with_password.dial(CALLER)
     refresh(page)
-    expect(caller(page, "447700900123")).to_be_visible()
-    press(page, "Play to 447700900123")
+    expect(caller(page, "442079460123")).to_be_visible()
+    press(page, "Play to 442079460123")
     expect(said(page)).to_contain_text("Playing to 1 of 1 caller")
 
 
@@ -146,7 +146,7 @@ def test_who_is_not_let_in_sees_one_sentence_and_no_caller(
     assert response is not None
     assert response.status == (404 if path == "/nothing" else 403)
     expect(said(page)).to_contain_text("webhooks" if path == "/nothing" else "STREAM_PASSWORD")
-    assert "447700900123" not in page.content()
+    assert "442079460123" not in page.content()
     expect(page.locator("script, form, section, details")).to_have_count(0)
 
 
@@ -223,7 +223,7 @@ def test_the_screenshot_in_the_readme_is_small(
     conference: InProcess, visit: Visit, tmp_path: Path
 ) -> None:
     """Taken anew, for the README too if SCREENSHOT is set."""
-    for number in ("447700900123", "14155550145", "819012345678"):
+    for number in ("442079460123", "14155550145", "819012345678"):
         conference.dial({"from": number})
     page = visit(conference.app_url, width=800, height=530)
     press(page, "Play to all 3")

@@ -34,7 +34,7 @@ def test_a_call_that_arrives_shows_by_itself(conference: InProcess, visit: Visit
     expect(page).to_have_title("No one is on the line")
     expect(page.locator("#icon")).to_have_attribute("href", "/static/idle.svg")
     conference.dial(CALLER)
-    expect(caller(page, "447700900123")).to_be_visible(timeout=2000)
+    expect(caller(page, "442079460123")).to_be_visible(timeout=2000)
     expect(page).to_have_title("1 caller on the line")
     expect(page.locator("#icon")).to_have_attribute("href", "/static/busy.svg")
     conference.dial()
@@ -47,7 +47,7 @@ def test_a_caller_who_hangs_up_leaves_the_page(conference: InProcess, visit: Vis
     page = visit(conference.app_url)
     goes.hang_up()
     refresh(page)
-    expect(caller(page, "447700900123")).not_to_be_attached()
+    expect(caller(page, "442079460123")).not_to_be_attached()
     expect(caller(page, stays.parameters["from"])).to_be_visible()
 
 
@@ -56,30 +56,30 @@ def test_who_comes_and_who_leaves_is_read_out(conference: InProcess, visit: Visi
     news = page.locator("[aria-live=polite]")
     call = conference.dial(CALLER)
     refresh(page)
-    expect(news).to_have_text("447700900123 is on the line.")
+    expect(news).to_have_text("442079460123 is on the line.")
     call.hang_up()
     refresh(page)
-    expect(news).to_have_text("447700900123 has left.")
+    expect(news).to_have_text("442079460123 has left.")
 
 
 @pytest.mark.parametrize("held", ["focus", "hover"])
 def test_a_button_with_focus_or_pointer_stays_in_its_place(
     conference: InProcess, visit: Visit, held: str
 ) -> None:
-    first = conference.dial({"from": "447700900122"})
+    first = conference.dial({"from": "442079460122"})
     conference.dial(CALLER)
     fill(conference)
     page = visit(conference.app_url, width=360, height=500)
-    button = page.get_by_role("button", name="Stop for 447700900123")
+    button = page.get_by_role("button", name="Stop for 442079460123")
     page.evaluate("scrollTo(0, 150)")
     button.focus() if held == "focus" else button.hover()
     before = button.bounding_box()
-    conference.dial({"from": "447700900126"})
+    conference.dial({"from": "442079460126"})
     refresh(page)
-    expect(caller(page, "447700900126")).to_be_attached()
+    expect(caller(page, "442079460126")).to_be_attached()
     first.hang_up()
     refresh(page)
-    expect(caller(page, "447700900122")).not_to_be_attached()
+    expect(caller(page, "442079460122")).not_to_be_attached()
     assert button.bounding_box() == before
     if held == "focus":
         expect(button).to_be_focused()
@@ -110,7 +110,7 @@ def test_what_is_typed_stays_while_callers_come(conference: InProcess, visit: Vi
 def test_what_came_of_play_stays_while_callers_come(conference: InProcess, visit: Visit) -> None:
     conference.dial(CALLER)
     page = visit(conference.app_url)
-    press(page, "Play to 447700900123")
+    press(page, "Play to 442079460123")
     expect(said(page)).to_contain_text("Playing to 1 of 1 caller")
     conference.dial()
     refresh(page)
@@ -127,7 +127,7 @@ def test_a_server_that_cannot_be_reached_is_reported_beside_what_it_last_said(
     refresh(page)
     report = page.get_by_text("The server cannot be reached. This list is of ")
     expect(report).to_be_visible()
-    expect(caller(page, "447700900123")).to_be_visible()
+    expect(caller(page, "442079460123")).to_be_visible()
     page.unroute_all()
     refresh(page)
     expect(report).not_to_be_attached()
@@ -139,7 +139,7 @@ def test_play_while_the_server_cannot_be_reached_says_so(
     conference.dial(CALLER)
     page = visit(conference.app_url)
     page.route("**", lambda route: route.abort())
-    press(page, "Play to 447700900123")
+    press(page, "Play to 442079460123")
     expect(page.locator("#said")).to_have_text("The server cannot be reached.")
     page.unroute_all()
 
@@ -155,7 +155,7 @@ def test_a_store_that_fails_is_reported_above_what_was_last_seen(
     report = page.get_by_text(f"The list of calls in {database(own)} is unavailable")
     expect(report).to_have_count(1)
     expect(report).to_contain_text("This list is of ")
-    expect(caller(page, "447700900123")).to_be_visible()
+    expect(caller(page, "442079460123")).to_be_visible()
     database(own).rmdir()
     aside.rename(database(own))
     refresh(page)
@@ -175,6 +175,6 @@ def test_a_store_that_fails_is_all_that_a_new_page_says_until_it_is_back(
     expect(page.get_by_role("listitem")).to_have_count(0)
     database(own).rmdir()
     aside.rename(database(own))
-    expect(caller(page, "447700900123")).to_be_visible()
+    expect(caller(page, "442079460123")).to_be_visible()
     expect(report).not_to_be_attached()
     assert own.asked == []

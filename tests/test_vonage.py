@@ -185,7 +185,7 @@ def test_a_vonage_that_always_hangs_up_is_asked_twice(conference: InProcess) -> 
 
 def test_a_caller_is_answered_while_stream_waits_for_vonage(conference: InProcess) -> None:
     conference.dial()
-    conference.latency = 1
+    conference.latency = 0.4
     with ThreadPoolExecutor(1) as operator:
         waiting = operator.submit(browse, conference, "/stream")
         assert conference.dial().ncco
@@ -194,7 +194,7 @@ def test_a_caller_is_answered_while_stream_waits_for_vonage(conference: InProces
 
 def test_a_third_request_at_a_time_is_refused(conference: InProcess) -> None:
     conference.dial()
-    conference.latency = 0.5
+    conference.latency = 0.3
     with ThreadPoolExecutor(3) as operators:
         pressed = [operators.submit(browse, conference, "/stream") for _ in range(3)]
         answers = [one.result() for one in pressed]
