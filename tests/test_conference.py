@@ -60,6 +60,17 @@ def test_a_leg_that_ends_meanwhile_spoils_nothing(conference: InProcess) -> None
     assert (errors[first.uuid], errors[last.uuid]) == (None, None)
 
 
+def test_that_vonage_has_no_such_call_is_said_only_if_it_is_so_of_all(
+    conference: InProcess,
+) -> None:
+    for _ in range(2):
+        conference.dial()
+    conference.weather = [Weather(404), Weather(500)]
+    response = browse(conference, "/stream")
+    assert response.status_code == 502
+    assert "answered 500" in response.json()["error"]
+
+
 def test_a_leg_that_no_one_has_answered_yet_stays(conference: InProcess) -> None:
     conference.dial()
     ringing = conference.dial(pick_up=False)
