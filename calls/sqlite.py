@@ -94,8 +94,8 @@ class SqliteCalls:
                 return self._db
             self._db.close()
         Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-        options: Any = {"isolation_level": "IMMEDIATE", "check_same_thread": False}
-        self._db = sqlite3.connect(self._path, WAIT, **options)
+        options: Any = {"timeout": WAIT, "isolation_level": "IMMEDIATE"}
+        self._db = sqlite3.connect(self._path, check_same_thread=False, **options)
         until = time.monotonic() + WAIT
         while True:
             try:
