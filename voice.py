@@ -148,7 +148,7 @@ class Voice:
                     return GatewayTimeout(f"Vonage at {host} timed out after {self._silence} s.")
                 dropped += 1
                 if dropped == 2 or isinstance(error, SSLError):
-                    reason = re.split(r": |['\"(]{2}", str(error).rstrip(")'\"."))[-1]
+                    reason = re.split(r": |['\"(]{2}", re.sub(r"['\"]\)*$", "", str(error)))[-1]
                     return GatewayTimeout(f"Vonage at {host} cannot be reached: {reason}.")
             except (ValueError, TypeError, LookupError, RecursionError):
                 return BadGateway(f"Vonage at {host} returned an unexpected body.")
