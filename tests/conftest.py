@@ -28,8 +28,9 @@ from werkzeug.serving import make_server
 
 from app import Server, create_app
 from config import Config
-from sandbox import FOLDER, Account, free_port
+from sandbox import Account, free_port
 from tests.faults import FaultySandbox, make_certificate
+from tests.stub import StubbedSandbox
 from voice import Voice
 
 SETTINGS = list(Config.model_fields)
@@ -168,14 +169,18 @@ def process(
         sandbox.__exit__()
 
 
+@pytest.fixture(scope="session")
+def stub(account: Account, certificate: tuple[str, str]) -> Iterator[StubbedSandbox]:
+    """One for all tests that look at the sandbox from the app's side."""
+    with StubbedSandbox(account=account, certificate_files=certificate) as sandbox:
+        yield sandbox
+
+
 @pytest.fixture
-def an_app(tmp_path: Path) -> Path:
-    """A copy of the app, with room for a .env and an instance folder of its own."""
-    for file in FOLDER.glob("*.py"):
-        shutil.copy(file, tmp_path)
-    for folder in ("calls", "static", "templates"):
-        shutil.copytree(FOLDER / folder, tmp_path / folder)
-    return tmp_path
+def sandbox(stub: StubbedSandbox) -> Iterator[StubbedSandbox]:
+    """A sandbox whose app answers with a conference, unless a test says otherwise."""
+    yield stub
+    stub.reset()
 
 
 def browse(sandbox: FaultySandbox, path: str, **parameters: str) -> requests.Response:

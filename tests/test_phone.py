@@ -11,7 +11,7 @@ import requests
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from werkzeug import Response
 
-from sandbox import FOLDER, Account, serve
+from sandbox import FOLDER, serve
 from sandbox.phone import create_phone
 from tests.conftest import InProcess
 from tests.hidden_tab import Tab, until
@@ -25,18 +25,11 @@ SOUNDS = "!audio.paused && audio.currentTime > 0.05 && audio.src.startsWith('blo
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="module")
-def stub(account: Account, certificate: tuple[str, str]) -> Iterator[StubbedSandbox]:
-    with StubbedSandbox(account=account, certificate_files=certificate) as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
-def sandbox(stub: StubbedSandbox) -> Iterator[StubbedSandbox]:
+def sandbox(sandbox: StubbedSandbox) -> StubbedSandbox:
     """A sandbox whose app answers with a conference, and has the bundled music."""
-    stub.files["/music.mp3"] = Response(MUSIC, mimetype="audio/mpeg")
-    yield stub
-    stub.reset()
+    sandbox.files["/music.mp3"] = Response(MUSIC, mimetype="audio/mpeg")
+    return sandbox
 
 
 @pytest.fixture(scope="module")

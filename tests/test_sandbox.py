@@ -20,13 +20,10 @@ What no source says, and the sandbox does all the same, so that it is not decide
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from werkzeug import Response
 
-from sandbox import Account
 from tests.sources import (
     DOWNLOAD,
     JAVA,
@@ -44,19 +41,6 @@ STREAM: dict[str, Any] = {"action": "stream", "streamUrl": MUSIC}
 TALK: dict[str, Any] = {"action": "talk", "text": "Hi"}
 ROOM: dict[str, Any] = {"action": "conversation", "name": "Room"}
 INPUT: dict[str, Any] = {"action": "input", "type": ["dtmf"]}
-
-
-@pytest.fixture(scope="module")
-def stub(account: Account, certificate: tuple[str, str]) -> Iterator[StubbedSandbox]:
-    with StubbedSandbox(account=account, certificate_files=certificate) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(stub: StubbedSandbox) -> Iterator[StubbedSandbox]:
-    """A sandbox whose app answers with a conference, unless a test says otherwise."""
-    yield stub
-    stub.reset()
 
 
 # NCCOs

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
 import jwt
-import pytest
 import requests
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -22,19 +21,6 @@ from tests.stub import StubbedSandbox
 
 MUSIC = ["https://example.com/a.mp3"]
 BODY: dict[str, Any] = {"stream_url": MUSIC}
-
-
-@pytest.fixture(scope="module")
-def stub(account: Account, certificate: tuple[str, str]) -> Iterator[StubbedSandbox]:
-    with StubbedSandbox(account=account, certificate_files=certificate) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(stub: StubbedSandbox) -> Iterator[StubbedSandbox]:
-    """A sandbox whose app answers with a conference, unless a test says otherwise."""
-    yield stub
-    stub.reset()
 
 
 def ask(

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import struct
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -14,7 +13,7 @@ import jwt
 import pytest
 from werkzeug import Response
 
-from sandbox import FOLDER, Account, sound
+from sandbox import FOLDER, sound
 from tests.stub import StubbedSandbox, Webhook
 
 MUSIC = (FOLDER / "static" / "hold-music.mp3").read_bytes()
@@ -23,18 +22,11 @@ INPUT = {"action": "input", "type": ["dtmf"]}
 HTML = "<p>No such file</p>"
 
 
-@pytest.fixture(scope="module")
-def stub(account: Account, certificate: tuple[str, str]) -> Iterator[StubbedSandbox]:
-    with StubbedSandbox(account=account, certificate_files=certificate) as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
-def sandbox(stub: StubbedSandbox) -> Iterator[StubbedSandbox]:
+def sandbox(sandbox: StubbedSandbox) -> StubbedSandbox:
     """A sandbox whose app answers with a conference, and has the bundled music."""
-    stub.files["/music.mp3"] = Response(MUSIC, mimetype="audio/mpeg")
-    yield stub
-    stub.reset()
+    sandbox.files["/music.mp3"] = Response(MUSIC, mimetype="audio/mpeg")
+    return sandbox
 
 
 def stream(sandbox: StubbedSandbox, path: str = "/music.mp3", **more: Any) -> dict[str, Any]:
