@@ -76,7 +76,7 @@ class InProcess(FaultySandbox):
 
     def clear(self) -> None:
         """Take everybody off the line, and forget what was asked and logged."""
-        self.weather, self.latency = [], 0.0
+        self.faults, self.latency = [], 0.0
         self.hang_up_all()
         with suppress(Exception):
             for leg in self.server.calls.live():

@@ -22,7 +22,7 @@ DROPPED = 444  # what `asked` has for a connection that was dropped: nginx's num
 
 
 @dataclass(frozen=True)
-class Weather:
+class Fault:
     """What the Voice API does instead of its work: answers, is slow, drips, or hangs up."""
 
     status: int | None = None
@@ -37,7 +37,7 @@ class Weather:
 class FaultySandbox(Sandbox):
     """A sandbox whose Voice API has faults, for requests that pass its rate limit and its token.
 
-    `weather` has one Weather for each request to come; the last one stays. `latency` is how many
+    `faults` has one Fault for each request to come; the last one stays. `latency` is how many
     seconds each answer takes. With `certificate_files`, see make_certificate, it uses those.
     """
 
@@ -50,7 +50,7 @@ class FaultySandbox(Sandbox):
     ) -> None:
         self._certificate_files = certificate_files
         super().__init__(settings, **options)
-        self.weather: list[Weather] = []
+        self.faults: list[Fault] = []
         self.latency = 0.0
         self.voice_api.before_request(self._fault)
 
@@ -59,26 +59,26 @@ class FaultySandbox(Sandbox):
         return self._certificate_files or super().certificate()
 
     def _fault(self) -> Response | None:
-        weather = self.weather[0] if self.weather else Weather()
-        del self.weather[: len(self.weather) > 1]
-        time.sleep(self.latency + weather.delay)
-        if weather.hang_up == "at once":
+        fault = self.faults[0] if self.faults else Fault()
+        del self.faults[: len(self.faults) > 1]
+        time.sleep(self.latency + fault.delay)
+        if fault.hang_up == "at once":
             request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             return Response(status=DROPPED)
-        if weather.status is None and not weather.hang_up:
+        if fault.status is None and not fault.hang_up:
             return None
-        length = len(weather.body) + 100 * bool(weather.hang_up)
-        body = _drip(weather) if weather.drip else weather.body
-        response = Response(body, weather.status or 200, weather.headers)
+        length = len(fault.body) + 100 * bool(fault.hang_up)
+        body = _drip(fault) if fault.drip else fault.body
+        response = Response(body, fault.status or 200, fault.headers)
         response.headers.setdefault("Content-Type", "application/json")
         response.headers["Content-Length"] = str(length)
         return response
 
 
-def _drip(weather: Weather) -> Iterator[bytes]:
-    for byte in weather.body:
+def _drip(fault: Fault) -> Iterator[bytes]:
+    for byte in fault.body:
         yield bytes([byte])
-        time.sleep(weather.every)
+        time.sleep(fault.every)
 
 
 def make_certificate(folder: Path) -> tuple[str, str]:

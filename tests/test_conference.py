@@ -10,7 +10,7 @@ import requests
 from calls import open_calls
 from sandbox import Asked
 from tests.conftest import InProcess, StartSandbox, browse
-from tests.faults import Weather
+from tests.faults import Fault
 
 ROOM = {"action": "conversation", "name": "Relaxing Conference"}
 
@@ -65,7 +65,7 @@ def test_that_vonage_has_no_such_call_is_said_only_if_it_is_so_of_all(
 ) -> None:
     for _ in range(2):
         conference.dial()
-    conference.weather = [Weather(404), Weather(500)]
+    conference.faults = [Fault(404), Fault(500)]
     response = browse(conference, "/stream")
     assert response.status_code == 502
     assert "answered 500" in response.json()["error"]
@@ -138,7 +138,7 @@ def test_two_who_open_stream_at_once_share_the_15(conference: InProcess) -> None
 def test_one_leg_waits_for_vonage_while_others_go_on(conference: InProcess) -> None:
     """Every second request gets a 429: as 42 of 50 legs in 10 s, so 14 of 16 in 5 s."""
     callers = [conference.dial() for _ in range(16)]
-    conference.weather = [Weather(429, headers={"Retry-After": "1"}), Weather()] * 50
+    conference.faults = [Fault(429, headers={"Retry-After": "1"}), Fault()] * 50
     response = browse(conference, "/stream")
     assert response.elapsed.total_seconds() < 5
     playing = sum(caller.playing is not None for caller in callers)

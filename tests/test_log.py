@@ -12,7 +12,7 @@ import requests
 
 from calls import Leg
 from tests.conftest import InProcess, StartSandbox, browse
-from tests.faults import Weather
+from tests.faults import Fault
 
 NUMBER = "447700900456"
 
@@ -60,7 +60,7 @@ def test_no_password_token_or_key_is_in_the_log(start: StartSandbox) -> None:
         wire.sendall(f"GET /stream?password={password} x HTTP/1.1\r\n\r\n".encode())
         while wire.recv(1000):
             pass
-    sandbox.weather = [Weather(401)]
+    sandbox.faults = [Fault(401)]
     requests.get(f"{sandbox.app_url}/stream", auth=("me", password), timeout=5)
     wrong = sandbox.account.sign(iat=1)
     sandbox.send("GET", "/webhooks/event", {"uuid": call.uuid}, Authorization=wrong)
@@ -110,7 +110,7 @@ def test_the_sdks_own_lines_are_off(
 ) -> None:
     caplog.set_level(logging.WARNING)
     conference.dial()
-    conference.weather = [Weather(500)]
+    conference.faults = [Fault(500)]
     browse(conference, "/stream")
     assert {record.name for record in caplog.records} == {"app"}
 

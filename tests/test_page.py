@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from calls import Leg
 from tests.conftest import InProcess, StartSandbox, Visit
-from tests.faults import Weather
+from tests.faults import Fault
 
 CONFERENCE = "Relaxing Conference"
 CALLER = {"from": "442079460123"}
@@ -261,7 +261,7 @@ def test_a_caller_whom_the_music_does_not_reach_is_named(
 ) -> None:
     for number in ("442079460123", "442079460124"):
         conference.dial({"from": number})
-    conference.weather = [Weather(status=500), Weather()]
+    conference.faults = [Fault(status=500), Fault()]
     page = visit(conference.app_url + "/stream")
     expect(said(page)).to_contain_text("Playing to 1 of 2 callers.")
     named = re.compile("44207946012[34]: Vonage at localhost.* answered 500")
@@ -271,27 +271,27 @@ def test_a_caller_whom_the_music_does_not_reach_is_named(
 def test_what_several_callers_share_is_said_once(conference: InProcess, visit: Visit) -> None:
     for _ in range(4):
         conference.dial()
-    conference.weather = [*[Weather(status=500)] * 3, Weather()]
+    conference.faults = [*[Fault(status=500)] * 3, Fault()]
     page = visit(conference.app_url + "/stream")
     named = re.compile("^[0-9]+, [0-9]+, [0-9]+: Vonage at localhost.* answered 500")
     expect(page.locator("#said .error")).to_have_text(named)
 
 
 @pytest.mark.parametrize(
-    ("path", "weather", "status", "sentence"),
+    ("path", "fault", "status", "sentence"),
     [
-        ("/stream?loop=often", Weather(), 400, "loop must be a whole number"),
-        (f"/stream?uuid={uuid.UUID(int=0)}", Weather(), 404, "is not on the line"),
-        ("/stream", Weather(status=404), 409, "has no such call"),
-        ("/stream/stop", Weather(status=401), 502, "refused the credentials"),
-        ("/stream", Weather(hang_up="at once"), 504, "cannot be reached"),
+        ("/stream?loop=often", Fault(), 400, "loop must be a whole number"),
+        (f"/stream?uuid={uuid.UUID(int=0)}", Fault(), 404, "is not on the line"),
+        ("/stream", Fault(status=404), 409, "has no such call"),
+        ("/stream/stop", Fault(status=401), 502, "refused the credentials"),
+        ("/stream", Fault(hang_up="at once"), 504, "cannot be reached"),
     ],
 )
 def test_what_goes_wrong_is_said_above_the_callers(
-    conference: InProcess, path: str, weather: Weather, status: int, sentence: str, visit: Visit
+    conference: InProcess, path: str, fault: Fault, status: int, sentence: str, visit: Visit
 ) -> None:
     conference.dial(pick_up=False)
-    conference.weather = [weather]
+    conference.faults = [fault]
     page = visit("about:blank")
     response = page.goto(conference.app_url + path)
     assert response is not None
@@ -323,7 +323,7 @@ def test_nothing_moves_under_the_pointer_when_a_message_appears(
     page = visit(conference.app_url, width=width, script=script)
     button = page.get_by_role("button", name="Play to all 2")
     before = button.bounding_box()
-    conference.weather = [Weather(status=502, body=b"A long reason. " * 20)]
+    conference.faults = [Fault(status=502, body=b"A long reason. " * 20)]
     button.click()
     expect(said(page)).to_contain_text("answered 502")
     assert button.bounding_box() == before

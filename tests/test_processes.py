@@ -26,7 +26,7 @@ from calls import open_calls
 from config import Config
 from sandbox import FOLDER, Account, free_port
 from tests.conftest import InProcess, browse
-from tests.faults import FaultySandbox, Weather
+from tests.faults import Fault, FaultySandbox
 from tests.racers import Racers, racers
 
 Process = Callable[..., FaultySandbox]
@@ -228,7 +228,7 @@ def test_the_server_ends_quietly_and_at_once_though_stream_hangs(
     sandbox = process()
     sandbox.dial()
     # Each byte wakes the thread that waits for it: at the wrong moment, that aborts Python.
-    sandbox.weather = [Weather(200, b" " * 60_000, drip=True, every=0.0001)]
+    sandbox.faults = [Fault(200, b" " * 60_000, drip=True, every=0.0001)]
     with ThreadPoolExecutor() as browser:
         hanging = browser.submit(browse, sandbox, "/stream")
         wait_until(lambda: sandbox.asked and sandbox.asked[-1].method == "PUT")

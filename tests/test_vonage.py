@@ -13,54 +13,54 @@ import pytest
 from calls import Leg
 from sandbox import free_port
 from tests.conftest import InProcess, StartSandbox, browse
-from tests.faults import Weather
+from tests.faults import Fault
 from voice import Voice
 
 MUSIC = "https://example.com/a.mp3"
-WEATHER: dict[str, tuple[Weather, int, str]] = {
-    "401": (Weather(401), 502, "Check VONAGE_APPLICATION_ID, VONAGE_PRIVATE_KEY"),
-    "403": (Weather(403), 502, "Check VONAGE_APPLICATION_ID, VONAGE_PRIVATE_KEY"),
-    "404": (Weather(404), 409, "has no such call (ended, not answered yet, or in another region)"),
+FAULTS: dict[str, tuple[Fault, int, str]] = {
+    "401": (Fault(401), 502, "Check VONAGE_APPLICATION_ID, VONAGE_PRIVATE_KEY"),
+    "403": (Fault(403), 502, "Check VONAGE_APPLICATION_ID, VONAGE_PRIVATE_KEY"),
+    "404": (Fault(404), 409, "has no such call (ended, not answered yet, or in another region)"),
     "429 with Retry-After": (
-        Weather(429, headers={"Retry-After": "60"}),
+        Fault(429, headers={"Retry-After": "60"}),
         503,
         "rate limit is reached (429). Try again in 60 s",
     ),
-    "400": (Weather(400, b'{"title": "Bad", "detail": "no such level"}'), 502, "no such level"),
-    "422": (Weather(422, b'{"title": "Unprocessable"}'), 502, "Unprocessable"),
-    "500": (Weather(500), 502, "answered 500"),
+    "400": (Fault(400, b'{"title": "Bad", "detail": "no such level"}'), 502, "no such level"),
+    "422": (Fault(422, b'{"title": "Unprocessable"}'), 502, "Unprocessable"),
+    "500": (Fault(500), 502, "answered 500"),
     "503 with an HTML body": (
-        Weather(503, b"<html><h1>Out\n to lunch</h1></html>"),
+        Fault(503, b"<html><h1>Out\n to lunch</h1></html>"),
         502,
         "answered 503: Out to lunch",
     ),
-    "a redirection to nowhere": (Weather(304, b""), 502, "answered 304: no reason"),
-    "200 with an empty body": (Weather(200, b""), 502, "returned an unexpected body"),
-    "200 with broken JSON": (Weather(200, b'{"message": "Str'), 502, "returned an unexpected"),
-    "200 with other JSON": (Weather(200, b"[]"), 502, "returned an unexpected body"),
-    "200 that is not text": (Weather(200, b"\xff\xfe\x00"), 502, "returned an unexpected body"),
-    "200 nested deep": (Weather(200, b"[" * 60_000), 502, "returned an unexpected body"),
-    "hangs up at once": (Weather(hang_up="at once"), 504, "cannot be reached"),
-    "hangs up midway": (Weather(200, hang_up="midway"), 504, "cannot be reached"),
+    "a redirection to nowhere": (Fault(304, b""), 502, "answered 304: no reason"),
+    "200 with an empty body": (Fault(200, b""), 502, "returned an unexpected body"),
+    "200 with broken JSON": (Fault(200, b'{"message": "Str'), 502, "returned an unexpected"),
+    "200 with other JSON": (Fault(200, b"[]"), 502, "returned an unexpected body"),
+    "200 that is not text": (Fault(200, b"\xff\xfe\x00"), 502, "returned an unexpected body"),
+    "200 nested deep": (Fault(200, b"[" * 60_000), 502, "returned an unexpected body"),
+    "hangs up at once": (Fault(hang_up="at once"), 504, "cannot be reached"),
+    "hangs up midway": (Fault(200, hang_up="midway"), 504, "cannot be reached"),
 }
 
 
-@pytest.mark.parametrize("weather", WEATHER)
-def test_stream_says_what_is_wrong(conference: InProcess, weather: str) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_stream_says_what_is_wrong(conference: InProcess, fault: str) -> None:
     conference.dial()
-    answer, status, sentence = WEATHER[weather]
-    conference.weather = [answer]
+    answer, status, sentence = FAULTS[fault]
+    conference.faults = [answer]
     response = browse(conference, "/stream")
     assert response.status_code == status
     assert sentence in response.json()["error"]
     assert response.elapsed.total_seconds() < 5
 
 
-@pytest.mark.parametrize("weather", WEATHER)
-def test_stop_says_what_is_wrong(conference: InProcess, weather: str) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_stop_says_what_is_wrong(conference: InProcess, fault: str) -> None:
     conference.dial()
-    answer, status, _ = WEATHER[weather]
-    conference.weather = [answer]
+    answer, status, _ = FAULTS[fault]
+    conference.faults = [answer]
     assert browse(conference, "/stream/stop").status_code == status
 
 
@@ -91,7 +91,7 @@ def test_a_silent_vonage_is_given_up(start: StartSandbox) -> None:
     sandbox = start(VOICE_TEXT="A silent Vonage")
     sandbox.limit(silence=1)
     sandbox.dial()
-    sandbox.weather = [Weather(delay=2)]
+    sandbox.faults = [Fault(delay=2)]
     response = browse(sandbox, "/stream")
     assert response.status_code == 504
     assert "timed out after 1 s" in response.json()["error"]
@@ -103,7 +103,7 @@ def test_an_answer_that_trickles_in_is_given_up(start: StartSandbox) -> None:
     sandbox = start(VOICE_TEXT="One byte a second")
     sandbox.limit(deadline=0.5)
     sandbox.dial()
-    sandbox.weather = [Weather(200, b"  ", drip=True)]
+    sandbox.faults = [Fault(200, b"  ", drip=True)]
     response = browse(sandbox, "/stream")
     assert response.status_code == 504
     assert "did not answer within 0.5 s" in response.json()["error"]
@@ -122,7 +122,7 @@ def test_the_limits_are_5_and_under_15_seconds(conference: InProcess) -> None:
 
 def test_a_429_is_waited_out_as_long_as_vonage_says(conference: InProcess) -> None:
     call = conference.dial()
-    conference.weather = [Weather(429), Weather(429, headers={"Retry-After": "0"}), Weather()]
+    conference.faults = [Fault(429), Fault(429, headers={"Retry-After": "0"}), Fault()]
     browse(conference, "/stream").raise_for_status()
     call.hears("hears music")
     waits = [b.at - a.at for a, b in pairwise(conference.asked)]
@@ -132,9 +132,9 @@ def test_a_429_is_waited_out_as_long_as_vonage_says(conference: InProcess) -> No
 
 def test_a_third_429_is_passed_on_with_retry_after(conference: InProcess) -> None:
     conference.dial()
-    conference.weather = [
-        *[Weather(429, headers={"Retry-After": "0"})] * 2,
-        Weather(429, headers={"Retry-After": "7"}),
+    conference.faults = [
+        *[Fault(429, headers={"Retry-After": "0"})] * 2,
+        Fault(429, headers={"Retry-After": "7"}),
     ]
     response = browse(conference, "/stream")
     assert (response.status_code, response.headers["Retry-After"]) == (503, "7")
@@ -143,7 +143,7 @@ def test_a_third_429_is_passed_on_with_retry_after(conference: InProcess) -> Non
 
 def test_a_wait_longer_than_the_time_left_is_a_503_at_once(conference: InProcess) -> None:
     conference.dial()
-    conference.weather = [Weather(429, headers={"Retry-After": "20"})]
+    conference.faults = [Fault(429, headers={"Retry-After": "20"})]
     response = browse(conference, "/stream")
     assert (response.status_code, response.headers["Retry-After"]) == (503, "20")
     assert response.elapsed.total_seconds() < 1
@@ -152,13 +152,13 @@ def test_a_wait_longer_than_the_time_left_is_a_503_at_once(conference: InProcess
 def test_retry_after_may_be_a_date(conference: InProcess) -> None:
     conference.dial()
     then = formatdate(time.time() + 100, usegmt=True)
-    conference.weather = [Weather(429, headers={"Retry-After": then})]
+    conference.faults = [Fault(429, headers={"Retry-After": then})]
     assert 90 < int(browse(conference, "/stream").headers["Retry-After"]) <= 100
 
 
 def test_a_retry_after_that_is_rubbish_is_one_second(conference: InProcess) -> None:
     conference.dial()
-    conference.weather = [Weather(429, headers={"Retry-After": "soon"}), Weather()]
+    conference.faults = [Fault(429, headers={"Retry-After": "soon"}), Fault()]
     browse(conference, "/stream").raise_for_status()
     assert 1 <= conference.asked[1].at - conference.asked[0].at < 1.5
 
@@ -168,14 +168,14 @@ def test_a_retry_after_that_is_rubbish_is_one_second(conference: InProcess) -> N
 
 def test_a_dropped_connection_is_tried_once_more(conference: InProcess) -> None:
     call = conference.dial()
-    conference.weather = [Weather(hang_up="at once"), Weather()]
+    conference.faults = [Fault(hang_up="at once"), Fault()]
     browse(conference, "/stream").raise_for_status()
     call.hears("hears music")
 
 
 def test_a_vonage_that_always_hangs_up_is_asked_twice(conference: InProcess) -> None:
     conference.dial()
-    conference.weather = [Weather(hang_up="at once")]
+    conference.faults = [Fault(hang_up="at once")]
     browse(conference, "/stream")
     assert len(conference.asked) == 2
 
