@@ -15,7 +15,7 @@ from flask import Flask
 
 from app import create_app
 from config import Config
-from tests.conftest import InProcess, StartSandbox, browse
+from tests.sandboxes import InProcess, StartSandbox, browse
 
 ELSEWHERE: dict[str, dict[str, str]] = {
     "through ngrok": {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Host": "a.ngrok.example"},
@@ -180,7 +180,7 @@ def test_behind_another_server_no_one_gets_in_without_a_password(
 
 
 def test_a_route_that_no_one_thought_about_is_closed(conference: InProcess) -> None:
-    app = create_app(conference.server.config)
+    app = create_app(conference.config)
     app.add_url_rule("/forgotten", view_func=lambda: "secret")
     assert app.test_client().get("/forgotten").status_code == 403
 

@@ -11,7 +11,8 @@ import pytest
 import requests
 
 from sandbox import FOLDER
-from tests.conftest import InProcess, StartSandbox, browse, serve_folder
+from tests.sandboxes import InProcess, StartSandbox, browse
+from tests.servers import serve_folder
 
 METHODS = pytest.mark.parametrize("method", ["GET", "POST"])
 
@@ -155,7 +156,7 @@ def test_a_uuid_that_is_missing_or_malformed_gets_400_and_is_not_kept(
     assert response is not None
     assert response.status_code == 400
     assert "uuid must be 36 characters" in response.json()["error"]
-    assert conference.server.calls.live() == []
+    assert conference.store.live() == []
 
 
 @pytest.mark.parametrize("body", ["", "{", "[]", "null", '"x"', "[" * 60_000])
@@ -165,7 +166,7 @@ def test_a_body_that_is_no_json_object_gets_400_and_is_not_kept(
     response = post(conference, "/webhooks/answer", body.encode())
     assert response.status_code == 400
     assert "must be" in response.json()["error"]
-    assert conference.server.calls.live() == []
+    assert conference.store.live() == []
 
 
 def test_a_null_is_as_if_the_field_were_not_there(conference: InProcess) -> None:
@@ -173,7 +174,7 @@ def test_a_null_is_as_if_the_field_were_not_there(conference: InProcess) -> None
     response = conference.send("POST", "/webhooks/answer", {**call, "region_url": None})
     assert response is not None
     assert response.ok
-    assert [leg.caller for leg in conference.server.calls.live()] == ["alice"]
+    assert [leg.caller for leg in conference.store.live()] == ["alice"]
 
 
 def test_head_does_not_take_a_call(conference: InProcess) -> None:
@@ -181,7 +182,7 @@ def test_head_does_not_take_a_call(conference: InProcess) -> None:
     response = conference.send("HEAD", "/webhooks/answer", call)
     assert response is not None
     assert response.status_code == 405
-    assert conference.server.calls.live() == []
+    assert conference.store.live() == []
 
 
 # The address that the webhook came in on
@@ -221,7 +222,7 @@ def test_a_host_that_is_none_gets_400_where_the_music_needs_it(
     assert response is not None
     assert response.status_code == 400
     assert "PUBLIC_URL" in response.json()["error"]
-    assert stream.server.calls.live() == []
+    assert stream.store.live() == []
 
 
 @NO_HOSTS

@@ -9,8 +9,8 @@ import requests
 
 from calls import open_calls
 from sandbox import Asked
-from tests.conftest import InProcess, StartSandbox, browse
 from tests.faults import Fault
+from tests.sandboxes import InProcess, StartSandbox, browse
 
 ROOM = {"action": "conversation", "name": "Relaxing Conference"}
 

@@ -17,16 +17,7 @@ import pytest
 from app import create_app
 from config import FOLDER, Config, ConfigError
 from sandbox import Account
-from tests.conftest import SETTINGS
-
-
-def problem(name: str, value: str) -> str:
-    """The one sentence about a setting that is wrong."""
-    with pytest.raises(ConfigError) as wrong:
-        Config.from_text({name: value})
-    [sentence] = wrong.value.problems
-    return sentence
-
+from tests.settings import SETTINGS, problem
 
 # Which values are good
 
@@ -193,15 +184,6 @@ def test_secrets_are_not_in_the_repr(account: Account) -> None:
 
 
 # Where they are read
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder in place of the app's, and no setting in the environment."""
-    monkeypatch.setattr("config.FOLDER", tmp_path)
-    for name in SETTINGS:
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
 
 
 def test_with_nothing_set_the_defaults_hold(folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import InProcess, browse
+from tests.sandboxes import InProcess, browse
 
 ENDS = ["completed", "busy", "cancelled", "unanswered", "rejected", "failed", "timeout"]
 

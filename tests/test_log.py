@@ -11,8 +11,8 @@ import pytest
 import requests
 
 from calls import Leg
-from tests.conftest import InProcess, StartSandbox, browse
 from tests.faults import Fault
+from tests.sandboxes import InProcess, StartSandbox, browse
 
 NUMBER = "447700900456"
 
@@ -94,7 +94,7 @@ def test_no_line_of_the_log_can_be_forged(conference: InProcess, breaks: str) ->
 
 def test_what_a_caller_can_choose_is_cut_to_256_characters(conference: InProcess) -> None:
     conference.dial({"from": "x" * 1_000})
-    assert conference.server.calls.live()[0].caller == "x" * 256
+    assert conference.store.live()[0].caller == "x" * 256
     assert "x" * 257 not in conference.log.read_text()
 
 
@@ -116,14 +116,15 @@ def test_the_sdks_own_lines_are_off(
 
 
 def test_an_error_in_a_view_is_logged_with_its_traceback_and_not_shown(
-    conference: InProcess,
+    start: StartSandbox,
 ) -> None:
-    conference.flask.config["PROPAGATE_EXCEPTIONS"] = False
-    calls, broken = conference.server.calls, conference.server._replace(calls=None)  # type: ignore[arg-type]
-    conference.flask.extensions["server"] = broken
-    response = browse(conference, "/stream")
-    conference.flask.extensions["server"] = broken._replace(calls=calls)
+    sandbox = start(fresh=True)
+    sandbox.flask.config["PROPAGATE_EXCEPTIONS"] = False
+    extensions = sandbox.flask.extensions.copy()
+    sandbox.flask.extensions.clear()
+    response = browse(sandbox, "/stream")
+    sandbox.flask.extensions.update(extensions)
     assert response.status_code == 500
     assert set(response.json()) == {"error"}
-    assert "Traceback" in conference.log.read_text()
-    assert "NoneType" not in response.text
+    assert "Traceback" in sandbox.log.read_text()
+    assert "KeyError" not in response.text

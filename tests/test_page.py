@@ -7,14 +7,14 @@ import time
 import uuid
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import expect
 
 from calls import Leg
-from tests.conftest import InProcess, StartSandbox, Visit
+from tests.browser import Visit
 from tests.faults import Fault
+from tests.page import CALLER, caller, fill, press, refresh, said, top
+from tests.sandboxes import InProcess, StartSandbox
 
-CONFERENCE = "Relaxing Conference"
-CALLER = {"from": "442079460123"}
 CLOCK = re.compile("[0-9]{2}:[0-9]{2}")
 
 
@@ -22,32 +22,6 @@ CLOCK = re.compile("[0-9]{2}:[0-9]{2}")
 def bare(start: StartSandbox) -> InProcess:
     """The app with nothing set up."""
     return start(VONAGE_APPLICATION_ID="", VONAGE_PRIVATE_KEY="", VONAGE_SIGNATURE_SECRET="")
-
-
-def press(page: Page, button: str) -> None:
-    page.get_by_role("button", name=button, exact=True).click()
-
-
-def refresh(page: Page) -> None:
-    """Let the page ask now for what is new, as it does each second, where that is not the point."""
-    page.evaluate("keepFresh()")
-
-
-def fill(sandbox: InProcess, callers: int = 40) -> None:
-    """Put so many callers on the line, whom Vonage does not know."""
-    for number in range(callers):
-        leg = Leg(str(uuid.uuid4()), f"14155550{number:03}", None, None, CONFERENCE, time.time())
-        sandbox.server.calls.join(leg)
-
-
-def caller(page: Page, number: str) -> Locator:
-    """The entry of one caller in the list."""
-    return page.get_by_role("listitem").filter(has=page.get_by_text(number, exact=True))
-
-
-def said(page: Page) -> Locator:
-    """What came of a request."""
-    return page.get_by_role("status")
 
 
 # What it says
@@ -132,7 +106,7 @@ def test_each_caller_is_under_the_conference_that_answered(
 ) -> None:
     for number, name in (("14155550145", "Before the restart"), ("819012345678", None)):
         leg = Leg(str(uuid.uuid4()), number, None, None, name, time.time() - 60)
-        conference.server.calls.join(leg)
+        conference.store.join(leg)
     conference.dial(CALLER)
     page = visit(conference.app_url)
     for number, name in (
@@ -375,9 +349,3 @@ def test_the_keyboard_is_enough(conference: InProcess, visit: Visit) -> None:
     call[0].hears("hears music")
     expect(said(page)).to_contain_text("Playing to 2 of 2 callers.")
     expect(button).to_be_focused()
-
-
-def top(element: Locator) -> float:
-    box = element.bounding_box()
-    assert box is not None
-    return box["y"]

@@ -12,11 +12,11 @@ import requests
 from playwright.sync_api import Dialog, Page, expect
 
 from sandbox import FOLDER
-from tests.conftest import InProcess, StartSandbox, Visit, serve_folder
-from tests.test_page import CALLER, caller, fill, press, refresh, said
-from tests.test_page_fresh import HTML
+from tests.browser import FindWithAxe, Visit
+from tests.page import CALLER, HTML, caller, fill, press, refresh, said
+from tests.sandboxes import InProcess, StartSandbox
+from tests.servers import serve_folder
 
-AXE = FOLDER / ".ci/node_modules/axe-core/axe.min.js"
 FROM_ELSEWHERE = {"X-Forwarded-For": "203.0.113.9"}
 PASSWORD = base64.b64encode(b":let me in").decode()
 WITH_PASSWORD = {**FROM_ELSEWHERE, "Authorization": f"Basic {PASSWORD}"}
@@ -190,24 +190,15 @@ def test_head_of_the_page_is_as_its_get(conference: InProcess) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/stream", "/stream?loop=x&level=9&url=x", "/nothing"])
 def test_axe_finds_nothing_against_it(
-    start: StartSandbox, conference: InProcess, visit: Visit, path: str
+    start: StartSandbox, visit: Visit, find_with_axe: FindWithAxe, path: str
 ) -> None:
-    if not AXE.exists() and os.environ.get("CI"):
-        pytest.fail(f"{AXE} is missing: .ci/run installs it")
-    if not AXE.exists():
-        pytest.skip(f"needs {AXE}: npm install --prefix .ci --no-save axe-core")
-    sandbox = start(VONAGE_APPLICATION_ID="") if path == "/" else conference
-    if sandbox is conference:
-        sandbox.dial(), sandbox.dial({"from": "sip:" + "long" * 60})
-    page = visit(sandbox.app_url + path)
-    page.evaluate(AXE.read_text())
-    for width in (360, 1440):
-        page.set_viewport_size({"width": width, "height": 800})
-        for dark in (False, True):
-            page.emulate_media(color_scheme="dark" if dark else "light")
-            found = page.evaluate("axe.run()")
-            assert [violation["help"] for violation in found["violations"]] == []
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if path == "/":
+        sandbox = start(VONAGE_APPLICATION_ID="")
+    else:
+        sandbox = start()
+        sandbox.dial()
+        sandbox.dial({"from": "sip:" + "long" * 60})
+    assert find_with_axe(visit(sandbox.app_url + path)) == []
 
 
 def test_fifty_callers_fit_a_phone_in_a_row_each(conference: InProcess, visit: Visit) -> None:

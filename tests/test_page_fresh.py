@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 from playwright.sync_api import expect
 
-from tests.conftest import InProcess, StartSandbox, Visit
-from tests.test_page import CALLER, caller, fill, press, refresh, said
-
-HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+from tests.browser import Visit
+from tests.page import CALLER, HTML, caller, fill, press, refresh, said
+from tests.sandboxes import InProcess, StartSandbox
 
 
 @pytest.fixture
-def own(start: StartSandbox) -> Iterator[InProcess]:
-    """An app apart from other tests, which may break its store, at `database`."""
-    sandbox = start(VOICE_TEXT="Apart from other tests")
-    yield sandbox
-    if database(sandbox).is_dir():
-        database(sandbox).rmdir()
+def own(start: StartSandbox) -> InProcess:
+    """An app of one's own, whose store, at `database`, a test may break."""
+    return start(fresh=True)
 
 
 def database(sandbox: InProcess) -> Path:

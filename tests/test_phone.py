@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,11 +12,11 @@ from werkzeug import Response
 
 from sandbox import FOLDER, serve
 from sandbox.phone import create_phone
-from tests.conftest import InProcess
-from tests.hidden_tab import Tab, until
+from tests.browser import FindWithAxe, HiddenTab
+from tests.sandboxes import InProcess
 from tests.stub import StubbedSandbox
+from tests.waiting import wait_until
 
-AXE = FOLDER / ".ci/node_modules/axe-core/axe.min.js"
 MUSIC = (FOLDER / "static" / "hold-music.mp3").read_bytes()
 ROOM = {"action": "conversation", "name": "Room"}
 SOUNDS = "!audio.paused && audio.currentTime > 0.05 && audio.src.startsWith('blob:')"
@@ -83,7 +82,7 @@ def reads(page: Page, text: str) -> None:
 
 def wait_for(page: Page, script: str) -> None:
     """Wait until a script in the page is true."""
-    until(lambda: page.evaluate(script), script)
+    wait_until(lambda: page.evaluate(script), script)
 
 
 def stream(sandbox: StubbedSandbox, **more: Any) -> dict[str, Any]:
@@ -117,7 +116,7 @@ def test_dial_play_stop_and_hang_up(conference: InProcess, open_phone: Open) -> 
     reads(page, "hears the music stop")
     press(page, "Hang up")
     reads(page, "hangs up")
-    until(lambda: requests.get(f"{conference.app_url}/stream", timeout=5).status_code == 409)
+    wait_until(lambda: requests.get(f"{conference.app_url}/stream", timeout=5).status_code == 409)
     server.shutdown()
     server.server_close()
 
@@ -250,14 +249,16 @@ def test_a_refusal_shows_on_the_phone(sandbox: StubbedSandbox, open_phone: Open)
 def test_a_tab_in_the_background_sounds(
     sandbox: StubbedSandbox, chromium: Browser, phone: str
 ) -> None:
-    tab = Tab(chromium, phone)
-    until(lambda: tab.evaluate("document.readyState === 'complete' && typeof call === 'object'"))
+    tab = HiddenTab(chromium, phone)
+    wait_until(
+        lambda: tab.evaluate("document.readyState === 'complete' && typeof call === 'object'")
+    )
     tab.evaluate("part('dial').click()")
-    until(lambda: "is in the conference" in tab.evaluate("part('story').textContent"))
-    front = Tab(chromium, "about:blank")
-    until(lambda: tab.evaluate("document.visibilityState") == "hidden")
+    wait_until(lambda: "is in the conference" in tab.evaluate("part('story').textContent"))
+    front = HiddenTab(chromium, "about:blank")
+    wait_until(lambda: tab.evaluate("document.visibilityState") == "hidden")
     play(sandbox)
-    until(lambda: tab.evaluate(SOUNDS), SOUNDS)
+    wait_until(lambda: tab.evaluate(SOUNDS), SOUNDS)
     (call,) = sandbox.calls.values()
     assert not call.over.is_set()
     tab.close()
@@ -320,24 +321,13 @@ def test_only_its_own_page_on_this_machine_reaches_it(
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "in a call"])
 def test_axe_finds_nothing_against_it(
-    sandbox: StubbedSandbox, open_phone: Open, busy: bool
+    sandbox: StubbedSandbox, open_phone: Open, find_with_axe: FindWithAxe, busy: bool
 ) -> None:
-    if not AXE.exists() and os.environ.get("CI"):
-        pytest.fail(f"{AXE} is missing: .ci/run installs it")
-    if not AXE.exists():
-        pytest.skip(f"needs {AXE}: npm install --prefix .ci --no-save axe-core")
     page = open_phone()
     if busy:
         press(page, "Dial")
         reads(page, "is in the conference")
-    page.evaluate(AXE.read_text())
-    for width in (360, 1440):
-        page.set_viewport_size({"width": width, "height": 800})
-        for scheme in ("dark", "light"):
-            page.emulate_media(color_scheme=scheme)
-            found = page.evaluate("axe.run()")
-            assert [violation["help"] for violation in found["violations"]] == []
-        assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert find_with_axe(page) == []
 
 
 def test_the_keyboard_is_enough(sandbox: StubbedSandbox, open_phone: Open) -> None:

@@ -16,16 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from config import FOLDER, Config
 from sandbox import Account
-from tests.conftest import StartSandbox, browse
-from tests.test_config import problem
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder in place of the app's, and no key in the environment."""
-    monkeypatch.setattr("config.FOLDER", tmp_path)
-    monkeypatch.delenv("VONAGE_PRIVATE_KEY", raising=False)
-    return tmp_path
+from tests.sandboxes import StartSandbox, browse
+from tests.settings import problem
 
 
 def pem(

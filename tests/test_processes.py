@@ -12,11 +12,11 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 import requests
@@ -24,20 +24,12 @@ import requests
 from app import create_app
 from calls import open_calls
 from config import Config
-from sandbox import FOLDER, Account, free_port
-from tests.conftest import InProcess, browse
+from sandbox import Account, free_port
 from tests.faults import Fault, FaultySandbox
 from tests.racers import Racers, racers
-
-Process = Callable[..., FaultySandbox]
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Look often, for 10 s."""
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until, "it never came"
-        time.sleep(0.005)
+from tests.sandboxes import InProcess, Process, StartSandbox, browse
+from tests.servers import serve_elsewhere
+from tests.waiting import wait_until
 
 
 def live(sandbox: FaultySandbox) -> set[str]:
@@ -48,9 +40,9 @@ def live(sandbox: FaultySandbox) -> set[str]:
 # The start
 
 
-def test_wrong_settings_end_the_start_with_a_line_each() -> None:
+def test_wrong_settings_end_the_start_with_a_line_each(copy: Path) -> None:
     wrong = {"PORT": "http", "ANSWER_WITH": "both", "STREAM_PASSWORD": "gehe\u00edm"}
-    command = [sys.executable, str(FOLDER / "app.py")]
+    command = [sys.executable, str(copy / "app.py")]
     done = subprocess.run(command, env=os.environ | wrong, cwd="/", capture_output=True, timeout=10)
     assert done.returncode == 2
     assert done.stdout == b""
@@ -70,31 +62,32 @@ STARTS = {
 
 
 @pytest.fixture(scope="module")
-def starts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Started]:
+def starts(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Started]:
     """What became of `python app.py` with these settings: its exit status, None if it serves."""
-    folder, became = tmp_path_factory.mktemp("starts"), {}
+    folder = tmp_path_factory.mktemp("starts")
+    became: dict[str, Started] = {}
     with ExitStack() as stack:
         taken = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-        processes: dict[str, subprocess.Popen[str]] = {}
+        processes: dict[str, subprocess.Popen[bytes]] = {}
         for name, settings in STARTS.items():
             port = taken if name == "a port that is taken" else free_port()
             calls_url = f"sqlite:///{folder}/{len(processes)}.sqlite3"
             env = os.environ | {"PORT": str(port), "CALLS_URL": calls_url} | settings
             output = stack.enter_context((folder / name).open("w"))
-            command = [sys.executable, str(FOLDER / "app.py")]
-            processes[name] = subprocess.Popen(
-                command, env=env, stdout=output, stderr=output, text=True
-            )
+            command = [sys.executable, str(copy / "app.py")]
+            process = subprocess.Popen(command, env=env, stdout=output, stderr=output)
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+            processes[name] = process
         for name, process in processes.items():
-            output_file = folder / name
-            until = time.monotonic() + 10
-            while process.poll() is None and "Running on" not in output_file.read_text():
-                assert time.monotonic() < until, output_file.read_text()
-                time.sleep(0.01)
-            became[name] = (process.poll(), output_file.read_text())
-            process.terminate()
-            process.wait()
+            wait_until(partial(has_started, process, folder / name), f"the start with {name}")
+            became[name] = (process.poll(), (folder / name).read_text())
     return became
+
+
+def has_started(process: subprocess.Popen[bytes], output: Path) -> bool:
+    """Whether a server listens, or has ended."""
+    return process.poll() is not None or "Running on" in output.read_text()
 
 
 @pytest.mark.parametrize("what", [name for name in STARTS if name.startswith("a host")])
@@ -146,22 +139,18 @@ def test_create_app_starts_no_thread_and_opens_nothing(tmp_path: Path, account: 
     assert list(tmp_path.iterdir()) == []
 
 
-FLASK_RUN = [sys.executable, "-m", "flask", "run", "--port"]
-
-
 @pytest.fixture(scope="module", params=["python app.py", "flask run"])
 def at_home(
-    request: pytest.FixtureRequest, account: Account, certificate: tuple[str, str]
+    request: pytest.FixtureRequest, copy: Path, make_process: Process
 ) -> Iterator[FaultySandbox]:
     """The app as a process on the operator's own machine, without a signature secret."""
     port = str(free_port())
-    with FaultySandbox(
-        {"PORT": port, "VONAGE_SIGNATURE_SECRET": ""},
-        account=account,
-        certificate_files=certificate,
-        command=[*FLASK_RUN, port] if request.param == "flask run" else None,
-    ) as sandbox:
-        wait_until(lambda: "Running on" in sandbox.log.read_text())
+    command = None
+    if request.param == "flask run":
+        flask = [sys.executable, "-m", "flask", "--app", str(copy / "app.py")]
+        command = [*flask, "run", "--port", port]
+    with make_process(command, PORT=port, VONAGE_SIGNATURE_SECRET="") as sandbox:
+        wait_until(lambda: "Running on" in sandbox.log.read_text(), "the start")
         yield sandbox
 
 
@@ -206,9 +195,9 @@ def test_a_call_that_its_own_region_does_not_know_is_over_after_a_restart(
 ) -> None:
     stays, gone = regions.dial(region="api-us-3.vonage.com"), regions.dial()
     del regions.calls[gone.uuid]
-    assert regions.server.voice
-    regions.server.voice.end_what_is_over(regions.server.calls)
-    assert [leg.uuid for leg in regions.server.calls.live()] == [stays.uuid]
+    assert regions.voice
+    regions.voice.end_what_is_over(regions.store)
+    assert [leg.uuid for leg in regions.store.live()] == [stays.uuid]
 
 
 def test_a_call_that_another_host_does_not_know_stays_after_a_restart(
@@ -216,9 +205,9 @@ def test_a_call_that_another_host_does_not_know_stays_after_a_restart(
 ) -> None:
     gone = conference.dial()
     del conference.calls[gone.uuid]
-    assert conference.server.voice
-    conference.server.voice.end_what_is_over(conference.server.calls)
-    assert [leg.uuid for leg in conference.server.calls.live()] == [gone.uuid]
+    assert conference.voice
+    conference.voice.end_what_is_over(conference.store)
+    assert [leg.uuid for leg in conference.store.live()] == [gone.uuid]
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
@@ -244,50 +233,26 @@ def test_the_server_ends_quietly_and_at_once_though_stream_hangs(
 # Other servers
 
 
-class Silent(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None: ...
-
-
-@contextmanager
-def another_server(**settings: str) -> Iterator[str]:
-    """The app behind a server that is not Werkzeug's, as behind a proxy that does not say so."""
-    app = create_app(Config.from_text(settings))
-    server = make_server("127.0.0.1", 0, app, handler_class=Silent)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield f"http://localhost:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.mark.parametrize("path", ["/", "/stream", "/stream/stop"])
-def test_under_another_server_nobody_comes_in_without_the_password(
-    tmp_path: Path, path: str
-) -> None:
-    with another_server(CALLS_URL=f"sqlite:///{tmp_path}/calls.sqlite3") as url:
-        refused = requests.get(url + path, timeout=5)
-    assert refused.status_code == 403
-    assert "this server is neither `python app.py` nor `flask run`" in refused.json()["error"]
-
-
-def test_under_another_server_the_password_lets_in(tmp_path: Path) -> None:
-    calls = f"sqlite:///{tmp_path}/calls.sqlite3"
-    with another_server(CALLS_URL=calls, STREAM_PASSWORD="open sesame") as url:
-        assert requests.get(url, timeout=5).status_code == 401
-        assert requests.get(url, auth=("me", "open sesame"), timeout=5).status_code == 200
+def test_under_another_server_only_the_password_lets_in(start: StartSandbox) -> None:
+    for settings, status in (({}, 403), ({"STREAM_PASSWORD": PASSWORD}, 200)):
+        with serve_elsewhere(start(**settings).flask) as url:
+            response = requests.get(url, auth=("me", PASSWORD), timeout=5)
+        assert response.status_code == status
 
 
 GRANIAN = [
     *[sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "app:create_app"],
-    *["--workers", "2", "--blocking-threads", "4", "--port"],
+    *["--workers", "2", "--blocking-threads", "4"],
 ]
 PASSWORD = "open sesame"
 
 
 @pytest.fixture
-def granian(process: Process) -> FaultySandbox:
+def granian(process: Process, copy: Path) -> FaultySandbox:
     """The app under granian, with two processes of four threads each."""
     port = str(free_port())
-    sandbox = process([*GRANIAN, port], HOST="127.0.0.1", PORT=port, STREAM_PASSWORD=PASSWORD)
+    command = [*GRANIAN, "--working-dir", str(copy), "--port", port]
+    sandbox = process(command, HOST="127.0.0.1", PORT=port, STREAM_PASSWORD=PASSWORD)
     # A process that is told to end while it starts does not, whatever the app is.
     wait_until(lambda: sandbox.log.read_text().count("Started worker-") == 2)
     return sandbox

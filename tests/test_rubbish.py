@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from app import create_app
 from calls import Calls
 from config import Config
-from tests.conftest import InProcess, StartSandbox
+from tests.sandboxes import InProcess, StartSandbox
 from webhooks import ENDS
 
 EXAMPLES = settings(
@@ -103,7 +103,7 @@ def check_what_is_kept(sandbox: InProcess) -> None:
     for line in sandbox.log.read_text().splitlines():
         assert LINE.match(line), line
     sandbox.log.write_text("")
-    calls = sandbox.server.calls
+    calls = sandbox.store
     for leg in calls.live():
         assert A_UUID.fullmatch(leg.uuid)
         assert all(len(value) <= 256 for value in vars(leg).values() if isinstance(value, str))

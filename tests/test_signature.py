@@ -19,7 +19,7 @@ import requests
 
 from app import create_app
 from sandbox import REGIONS, Account
-from tests.conftest import InProcess, StartSandbox, browse
+from tests.sandboxes import InProcess, StartSandbox, browse
 
 MINUTE = 60
 
@@ -166,7 +166,7 @@ def test_a_stranger_cannot_pretend_to_be_vonage(
     assert f"{method} {path}: 401 Invalid or missing signature. (" in conference.log.read_text()
     assert reason in conference.log.read_text()
     assert response.json() == {"error": "Invalid or missing signature."}
-    assert conference.server.calls.live() == []
+    assert conference.store.live() == []
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -241,7 +241,7 @@ def test_without_a_secret_webhooks_are_accepted_and_the_start_says_so(
 ) -> None:
     caplog.set_level("INFO")
     sandbox = start(VONAGE_SIGNATURE_SECRET="")
-    create_app(sandbox.server.config)
+    create_app(sandbox.config)
     response = knock(sandbox, "POST", "/webhooks/answer", lambda account, body: None)
     assert response.status_code == 200
     assert "VONAGE_SIGNATURE_SECRET, without it" in caplog.text

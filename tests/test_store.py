@@ -19,7 +19,8 @@ import requests
 
 from calls.sqlite import SqliteCalls
 from sandbox import Call
-from tests.conftest import InProcess, RedisServer, StartSandbox, browse
+from tests.sandboxes import InProcess, StartSandbox, browse
+from tests.servers import RedisServer
 
 LOCK = """
 import sqlite3, sys
@@ -285,5 +286,5 @@ def test_applications_on_one_redis_do_not_see_each_others_calls(
     one = start(CALLS_URL=redis_server.url)
     other = start(CALLS_URL=redis_server.url, VONAGE_APPLICATION_ID=str(uuid.UUID(int=7)))
     one.dial()
-    assert len(one.server.calls.live()) == 1
-    assert other.server.calls.live() == []
+    assert len(one.store.live()) == 1
+    assert other.store.live() == []

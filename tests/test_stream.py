@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.conftest import InProcess, StartSandbox, browse
+from tests.sandboxes import InProcess, StartSandbox, browse
 
 
 def test_music_plays_into_the_leg_that_joined_last(stream: InProcess) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from calls import Leg
 from sandbox import free_port
-from tests.conftest import InProcess, StartSandbox, browse
 from tests.faults import Fault
+from tests.sandboxes import InProcess, StartSandbox, browse
 from voice import Voice
 
 MUSIC = "https://example.com/a.mp3"
@@ -74,21 +74,22 @@ def test_a_port_where_no_one_listens(start: StartSandbox) -> None:
 
 
 def test_a_certificate_of_somebody_else(
-    conference: InProcess, monkeypatch: pytest.MonkeyPatch
+    start: StartSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sandbox = start(fresh=True)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
-    conference.dial()
-    response = browse(conference, "/stream")
+    sandbox.dial()
+    response = browse(sandbox, "/stream")
     assert response.status_code == 504
     assert "certificate" in response.json()["error"]
-    assert conference.asked == []
+    assert sandbox.asked == []
 
 
 # Slow answers
 
 
 def test_a_silent_vonage_is_given_up(start: StartSandbox) -> None:
-    sandbox = start(VOICE_TEXT="A silent Vonage")
+    sandbox = start(fresh=True)
     sandbox.limit(silence=1)
     sandbox.dial()
     sandbox.faults = [Fault(delay=2)]
@@ -96,11 +97,10 @@ def test_a_silent_vonage_is_given_up(start: StartSandbox) -> None:
     assert response.status_code == 504
     assert "timed out after 1 s" in response.json()["error"]
     assert response.elapsed.total_seconds() < 1.9
-    sandbox.limit()
 
 
 def test_an_answer_that_trickles_in_is_given_up(start: StartSandbox) -> None:
-    sandbox = start(VOICE_TEXT="One byte a second")
+    sandbox = start(fresh=True)
     sandbox.limit(deadline=0.5)
     sandbox.dial()
     sandbox.faults = [Fault(200, b"  ", drip=True)]
@@ -108,11 +108,10 @@ def test_an_answer_that_trickles_in_is_given_up(start: StartSandbox) -> None:
     assert response.status_code == 504
     assert "did not answer within 0.5 s" in response.json()["error"]
     assert response.elapsed.total_seconds() < 1
-    sandbox.limit()
 
 
 def test_the_limits_are_5_and_under_15_seconds(conference: InProcess) -> None:
-    voice: Voice = conference.server.voice
+    voice: Voice = conference.voice
     assert vars(voice)["_silence"] == 5
     assert vars(voice)["_deadline"] == 14
 
@@ -228,7 +227,7 @@ def test_a_leg_not_answered_yet_stays(regions: InProcess) -> None:
 def lost(sandbox: InProcess, api_host: str | None, seconds: float) -> None:
     """Put a leg on the line that Vonage has forgotten, as if it had joined so long ago."""
     leg = Leg(str(uuid.uuid4()), "447700900123", api_host, MUSIC, "Room", time.time() - seconds)
-    sandbox.server.calls.join(leg)
+    sandbox.store.join(leg)
 
 
 def test_a_leg_over_a_minute_old_that_its_own_host_does_not_know_is_ended(
@@ -242,7 +241,7 @@ def test_a_leg_over_a_minute_old_that_its_own_host_does_not_know_is_ended(
 def test_without_a_region_the_default_host_is_the_legs_own(regions: InProcess) -> None:
     lost(regions, None, 61)
     assert browse(regions, "/stream").status_code == 409
-    assert regions.server.calls.live() == []
+    assert regions.store.live() == []
 
 
 def test_a_leg_under_a_minute_old_that_its_own_host_does_not_know_stays(
@@ -250,7 +249,7 @@ def test_a_leg_under_a_minute_old_that_its_own_host_does_not_know_stays(
 ) -> None:
     lost(regions, None, 59)
     assert browse(regions, "/stream").status_code == 409
-    assert len(regions.server.calls.live()) == 1
+    assert len(regions.store.live()) == 1
 
 
 def test_a_wrong_api_host_ends_no_one(conference: InProcess) -> None:
@@ -258,4 +257,4 @@ def test_a_wrong_api_host_ends_no_one(conference: InProcess) -> None:
         lost(conference, "api-us-3.vonage.com", 61)
     assert browse(conference, "/stream").status_code == 409
     assert len(conference.asked) == 3
-    assert len(conference.server.calls.live()) == 3
+    assert len(conference.store.live()) == 3

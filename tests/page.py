@@ -1,0 +1,49 @@
+"""What somebody does on the page, and where to look on it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from playwright.sync_api import Locator, Page
+
+from calls import Leg
+from tests.sandboxes import InProcess
+
+CALLER = {"from": "442079460123"}
+CONFERENCE = "Relaxing Conference"
+HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def press(page: Page, button: str) -> None:
+    """Click a button."""
+    page.get_by_role("button", name=button, exact=True).click()
+
+
+def refresh(page: Page) -> None:
+    """Let the page ask now for what is new, as it does each second, where that is not the point."""
+    page.evaluate("keepFresh()")
+
+
+def fill(sandbox: InProcess, callers: int = 40) -> None:
+    """Put so many callers on the line, whom Vonage does not know."""
+    for number in range(callers):
+        leg = Leg(str(uuid.uuid4()), f"14155550{number:03}", None, None, CONFERENCE, time.time())
+        sandbox.store.join(leg)
+
+
+def caller(page: Page, number: str) -> Locator:
+    """The entry of one caller in the list."""
+    return page.get_by_role("listitem").filter(has=page.get_by_text(number, exact=True))
+
+
+def said(page: Page) -> Locator:
+    """What came of a request."""
+    return page.get_by_role("status")
+
+
+def top(element: Locator) -> float:
+    """How far down it begins, in pixels."""
+    box = element.bounding_box()
+    assert box is not None
+    return box["y"]

@@ -1,0 +1,32 @@
+"""The names of the settings, a place to read them from, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from config import Config, ConfigError
+
+SETTINGS = list(Config.model_fields)
+
+# An empty setting is unset, and wins over .env: whoever runs the tests may have one.
+os.environ.update(dict.fromkeys(SETTINGS, ""))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in place of the app's, and no setting in the environment."""
+    monkeypatch.setattr("config.FOLDER", tmp_path)
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def problem(name: str, value: str) -> str:
+    """The one sentence about a setting that is wrong."""
+    with pytest.raises(ConfigError) as wrong:
+        Config.from_text({name: value})
+    [sentence] = wrong.value.problems
+    return sentence

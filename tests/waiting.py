@@ -1,0 +1,20 @@
+"""Waiting for what a test expects."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+
+def wait_until(look: Callable[[], Value], what: str = "it") -> Value:
+    """Look often, for 10 s, until there is something to see; gives that, or fails."""
+    end = time.monotonic() + 10
+    seen = look()
+    while not seen:
+        assert time.monotonic() < end, f"{what} never came"
+        time.sleep(0.01)
+        seen = look()
+    return seen
