@@ -13,8 +13,8 @@ from calls import Leg, open_calls
 
 
 def _join(orders: Connection, together: Barrier) -> None:
-    while order := orders.recv():
-        url, uuids = order
+    while True:
+        url, uuids = orders.recv()
         calls = open_calls(url, "")
         now = time.time()
         legs = [Leg(uuid, "447700900123", None, None, "Relaxing Conference", now) for uuid in uuids]
@@ -42,11 +42,13 @@ def racers(number: int) -> Iterator[Racers]:
     together = spawn.Barrier(number)
     pipes = [spawn.Pipe() for _ in range(number)]
     processes = [spawn.Process(target=_join, args=(theirs, together)) for _, theirs in pipes]
-    for process in processes:
-        process.daemon = True
-        process.start()
-    yield Racers([ours for ours, _ in pipes])
-    for ours, _ in pipes:
-        ours.send(None)
-    for process in processes:
-        process.join()
+    try:
+        for process in processes:
+            process.daemon = True
+            process.start()
+        yield Racers([ours for ours, _ in pipes])
+    finally:
+        for process in processes:
+            if process.pid:
+                process.kill()
+                process.join()

@@ -251,7 +251,7 @@ PASSWORD = "open sesame"
 def granian(process: Process, copy: Path) -> FaultySandbox:
     """The app under granian, with two processes of four threads each."""
     port = str(free_port())
-    command = [*GRANIAN, "--working-dir", str(copy), "--port", port]
+    command = ["sh", "-c", 'cd "$0" && exec "$@"', str(copy), *GRANIAN, "--port", port]
     sandbox = process(command, HOST="127.0.0.1", PORT=port, STREAM_PASSWORD=PASSWORD)
     # A process that is told to end while it starts does not, whatever the app is.
     wait_until(lambda: sandbox.log.read_text().count("Started worker-") == 2)

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from sandbox import FOLDER, free_port
+from sandbox import free_port
 from sandbox.__main__ import main
+from tests.processes import children_of, end
 
 Run = Callable[..., "Terminal"]
 
@@ -23,19 +24,19 @@ Run = Callable[..., "Terminal"]
 class Terminal:
     """`python -m sandbox` with these options, as a process whose files are in a folder."""
 
-    def __init__(self, folder: Path, *options: str, **environment: str) -> None:
+    def __init__(self, copy: Path, folder: Path, *options: str, **environment: str) -> None:
         self.folder, self.port, self.lines = folder, free_port(), list[str]()
         ports = ("--port", str(self.port), "--phone-port", str(free_port()))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "sandbox", *ports, *options],
-            cwd=FOLDER,
+            cwd=copy,
             env={**os.environ, "TMPDIR": str(folder), **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self.timer = threading.Timer(20, self.process.kill)  # or a test might read forever
+        self.timer = threading.Timer(20, end, [self.process])  # or a test might read forever
         self.timer.start()
 
     def reads(self, text: str) -> str:
@@ -49,8 +50,7 @@ class Terminal:
 
     def app(self) -> int:
         """The process of the app."""
-        pid = self.process.pid
-        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        return children_of(self.process)[0]
 
     def end(self, how: signal.Signals) -> int:
         """End it with a signal; gives its exit status, after a look for what is left."""
@@ -63,19 +63,18 @@ class Terminal:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
+def run(copy: Path, tmp_path: Path) -> Iterator[Run]:
     """Run `python -m sandbox` with options and variables of the environment."""
     running: list[Terminal] = []
 
     def run(*options: str, **environment: str) -> Terminal:
-        running.append(Terminal(tmp_path, *options, **environment))
+        running.append(Terminal(copy, tmp_path, *options, **environment))
         return running[-1]
 
     yield run
     for terminal in running:
         terminal.timer.cancel()
-        terminal.process.kill()
-        terminal.process.wait()
+        end(terminal.process)
 
 
 def test_without_options_one_caller_waits_in_the_conference_until_ctrl_c(run: Run) -> None:

@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ import requests
 
 from calls.sqlite import SqliteCalls
 from sandbox import Call
+from tests.processes import run
 from tests.sandboxes import InProcess, StartSandbox, browse
 from tests.servers import RedisServer
 
@@ -37,14 +38,12 @@ Damage = Callable[[Path], Mend]
 def locked(database: Path) -> Mend:
     """Another process holds the file."""
     command = [sys.executable, "-c", LOCK, str(database)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    stack = ExitStack()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = stack.enter_context(run(command, **pipes))
     assert process.stdout is not None
     assert process.stdout.readline() == b"locked\n"
-
-    def mend() -> None:
-        process.communicate()
-
-    return mend
+    return stack.close
 
 
 def not_a_database(database: Path) -> Mend:
@@ -160,12 +159,16 @@ def read_only(folder: Path) -> Iterator[None]:
     """Nothing can be written to the folder; for root, only a disk that is mounted so does that."""
     if os.geteuid() != 0:
         folder.chmod(0o555)
-        yield
-        folder.chmod(0o755)
+        try:
+            yield
+        finally:
+            folder.chmod(0o755)
         return
     subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
-    yield
-    subprocess.run(["mount", "-o", "remount,rw", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", folder], check=True)
 
 
 def test_a_read_only_disk_cuts_no_caller_off(disk: Path, on_disk: InProcess) -> None:
