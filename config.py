@@ -15,128 +15,209 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from dotenv import dotenv_values
 from pydantic import AfterValidator as After
 from pydantic import BaseModel, BeforeValidator, Field, HttpUrl, TypeAdapter, ValidationError
+from typing_extensions import Self
 
-# The key in a PEM text, parsed once: parsing takes 100 times as long as signing.
-load_key = lru_cache(maxsize=1)(lambda pem: load_pem_private_key(pem.encode(), password=None))
-NEEDED_BY_STREAM = "needed by /stream"
 FOLDER = Path(__file__).resolve().parent
 ANY_URL = TypeAdapter(HttpUrl)
+API_HOST = r"(?i)^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]*)?$"
 LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|::1", re.IGNORECASE)
+PRIVATE_SUFFIXES = (".localhost", ".local", ".internal")
+SHOWN = 80  # characters of a wrong value that a message shows
+WELCOME = "Please wait while we connect you to the conference"
+
+# What values must be, where two places say so.
+PUBLIC = "an http or https address on the public internet"
+LOOP = "a whole number from 0 to 999999999; 0 is forever"
+LEVEL = "a number from -1 to 1 in steps of 0.1"
+
+# What /stream needs, and where it is found.
+CREDENTIALS = {
+    "VONAGE_APPLICATION_ID": "needed by /stream; it is on the application's page in the dashboard",
+    "VONAGE_PRIVATE_KEY": "needed by /stream; save the application's key file as private.key",
+}
+NO_SECRET = "without it, webhooks are accepted from anyone; it is in the dashboard's settings"
+NO_PASSWORD = "needed to open the page from another machine; choose one"
 
 
 class ConfigError(Exception):
-    """The settings that are wrong, a sentence each in `problems`."""
+    """The values that are wrong, a sentence each in `problems`."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
 
 
-def _like(pattern: str) -> BeforeValidator:
-    """Refuse text that does not match: pydantic alone takes `1_000`, ` 3 ` and `yes` as well."""
-
-    def check(value: object) -> object:
-        if isinstance(value, str) and not re.fullmatch(pattern, value, re.IGNORECASE):
-            raise ValueError
-        return value
-
-    return BeforeValidator(check)
-
-
-def _public(value: str) -> str:
-    url = ANY_URL.validate_python(value)  # also knows that 127.1 is 127.0.0.1
-    host = (url.host or "").strip("[]").rstrip(".")
+@lru_cache(maxsize=256)
+def is_public(url: str) -> bool:
+    """Whether an address is http or https, and its host may be on the public internet."""
+    if re.search(r"\s", url):  # which pydantic would take out
+        return False
     try:
-        is_public = ip_address(host).is_global
-    except ValueError:
-        is_public = "." in host and not host.endswith((".localhost", ".local", ".internal"))
-    if not is_public:
+        host = ANY_URL.validate_python(url).host  # of 127.1 this is 127.0.0.1
+    except ValidationError:
+        return False
+    host = str(host).strip("[]").rstrip(".")
+    try:
+        return ip_address(host).is_global
+    except ValueError:  # a name
+        return "." in host and not host.endswith(PRIVATE_SUFFIXES)
+
+
+def check_public_url(value: str) -> str:
+    if not is_public(value):
         raise ValueError
-    return str(url)
+    return str(ANY_URL.validate_python(value))
 
 
-def _private_key(value: str) -> str:
-    pem = value.replace("\\n", "\n")
+def check_own_url(value: str) -> str:
+    if "?" in value or "#" in value:
+        raise ValueError
+    return check_public_url(value).rstrip("/")
+
+
+def check_utf8(value: str) -> str:
+    """Refuse what no one can encode: the environment's bytes that are not UTF-8."""
     try:
-        if "-----BEGIN" not in value:
-            pem = (FOLDER / Path(value).expanduser()).read_text(encoding="utf-8")
-        key = load_key(pem)
-    except (OSError, UnicodeError, RuntimeError) as error:
-        # Only what looks like a file's name is shown: it may be half of a key.
-        file = str(FOLDER / value) if "." in value and len(value) < 200 else "the file"
-        raise ValueError(f"{file} cannot be read: {type(error).__name__}") from error
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ValueError("this is no PEM private key without a password") from error
-    if not isinstance(key, RSAPrivateKey) or "-----BEGIN PRIVATE KEY-----" not in pem:
-        raise ValueError("this key is in another format, which the SDK refuses")
-    return pem
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("it is not UTF-8") from None
+    return value
 
 
-def _calls_url(value: str) -> str:
+def check_uuid(value: str) -> str:
+    return str(UUID(value))
+
+
+def check_api_host(value: str) -> str:
+    ANY_URL.validate_python(f"https://{value}")  # which knows what a port may be
+    return value.lower()
+
+
+def check_calls_url(value: str) -> str:
+    """Make a path absolute, and refuse what redis-py would refuse only at the first call."""
     scheme, _, rest = value.partition("://")
-    if scheme == "sqlite" and re.fullmatch("/.+", rest):
+    if scheme == "sqlite" and rest.startswith("/") and rest != "/":
         return f"sqlite:///{FOLDER / rest[1:]}"
     if scheme not in ("redis", "rediss"):
         raise ValueError
     try:
-        from redis import Redis
-
-        Redis.from_url(value).connection_pool.make_connection()  # builds it, connects nowhere
-    except ImportError as error:
-        raise ValueError("Redis needs a package: pip install redis") from error
-    except Exception as error:  # whatever the type of an option raises
-        raise ValueError("redis-py refuses this address or one of its options") from error
+        from redis import Redis  # a package that the app can do without
+    except ImportError:
+        raise ValueError("Redis needs a package: pip install redis") from None
+    try:
+        Redis.from_url(value).connection_pool.make_connection()  # connects nowhere
+    except Exception:  # redis-py raises whatever an option's type does
+        raise ValueError("redis-py refuses this address or one of its options") from None
     return value
 
 
-# The environment's bytes that are not UTF-8 arrive as lone surrogates, which cannot be encoded.
-Text = Annotated[str, After(lambda value: value.encode().decode())]
-Word = Annotated[str, _like("[!-~]+")]
-Printable = Annotated[str, _like("[ -~]+")]
-Uuid = Annotated[str, After(lambda value: str(UUID(value)))]
-Key = Annotated[Text, After(_private_key)]
-Host = Annotated[
-    str,
-    _like("[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]*)?"),
-    After(lambda host: ANY_URL.validate_python(f"https://{host}") and host),
-]
-Url = Annotated[str, _like(r"https?://\S+"), After(_public)]
-OwnUrl = Annotated[Url, _like("[^?#]*"), After(lambda value: value.rstrip("/"))]
-CallsUrl = Annotated[Text, After(_calls_url)]
-Flag = Annotated[bool, _like("true|false")]
-Whole = Annotated[int, _like("[0-9]{1,9}")]
-Steps = Annotated[float, Field(ge=-1, le=1, multiple_of=0.1)]
-Level = Annotated[Steps, BeforeValidator(float), _like(r"[-+]?([0-9]+|[0-9]*\.[0-9]+)")]
-WELCOME = "Please wait while we connect you to the conference"
+def read_private_key(value: str) -> RSAPrivateKey:
+    """The key in a PEM text, or in the file at a path; ValueError says what is wrong with it."""
+    pem = check_utf8(value).replace("\\n", "\n")
+    if "-----BEGIN" not in pem:
+        pem = read_key_file(value)
+    try:
+        key = load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError("this is no PEM private key, or it has a password") from None
+    if not isinstance(key, RSAPrivateKey) or "-----BEGIN PRIVATE KEY-----" not in pem:
+        raise ValueError("this key is in another format, which Vonage does not use")
+    return key
 
 
-def _is(must_be: str, default: Any = None, **limits: Any) -> Any:
+def read_key_file(path: str) -> str:
+    """The text of a key's file; ValueError if it cannot be read."""
+    shown = "the file"
+    if "." in path and len(path) < 200:  # else it may be half of a key
+        shown = str(FOLDER / path)
+    try:
+        file = FOLDER / Path(path).expanduser()
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{shown} cannot be read: {type(error).__name__}") from None
+
+
+Text = Annotated[str, After(check_utf8)]
+Word = Annotated[str, Field(pattern="^[!-~]+$")]
+Printable = Annotated[str, Field(pattern="^[ -~]+$")]
+Uuid = Annotated[str, After(check_uuid)]
+Key = Annotated[RSAPrivateKey, BeforeValidator(read_private_key)]
+ApiHost = Annotated[str, Field(pattern=API_HOST), After(check_api_host)]
+PublicUrl = Annotated[str, After(check_public_url)]
+OwnUrl = Annotated[str, After(check_own_url)]
+CallsUrl = Annotated[Text, After(check_calls_url)]
+Mode = Literal["conversation", "stream"]
+Loop = Annotated[int, Field(ge=0, lt=10**9)]
+Level = Annotated[float, Field(ge=-1, le=1, multiple_of=0.1)]
+
+
+def without_secrets(value: str) -> str:
+    """A wrong value for a message: without a password in an address, and without its query."""
+    value = re.sub("(?s).*@", "…@", value)
+    return re.sub(r"(?s)\?.*", "?…", value)[:SHOWN]
+
+
+def setting(must_be: str, default: Any = None, **limits: Any) -> Any:
+    """A field; `must_be` ends the sentence "NAME must be …"."""
     return Field(default, description=must_be, **limits)
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
-    """The settings, called as in the environment; `.env.example` says where to find each value.
+class Checked(BaseModel, frozen=True, extra="forbid", arbitrary_types_allowed=True):
+    """Values that are checked together."""
 
-    `VONAGE_PRIVATE_KEY` is the key's PEM text, wherever it came from. Secrets are not in the repr.
-    """
+    @classmethod
+    def from_text(cls, values: Mapping[str, str]) -> Self:
+        """Check these values; ConfigError names all that are wrong, but shows no secret."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = [cls._sentence(problem, values) for problem in error.errors()]
+        raise ConfigError(problems)  # without the cause, which quotes secrets
 
-    VONAGE_APPLICATION_ID: Uuid | None = _is("a UUID, as on the application's page")
-    VONAGE_PRIVATE_KEY: Key | None = _is("the path or the text of Vonage's key file", repr=False)
-    VONAGE_SIGNATURE_SECRET: Word | None = _is("one word of printable ASCII", repr=False)
-    VONAGE_API_HOST: Host | None = _is("a host such as api-us-3.vonage.com, without https://")
-    ANSWER_WITH: Literal["conversation", "stream"] = _is("conversation or stream", "conversation")
-    VOICE_STREAM_URL: Url | None = _is("an http or https address on the public internet")
-    VOICE_STREAM_LOOP: Whole | None = _is("a whole number; 0 is forever")
-    VOICE_STREAM_LEVEL: Level | None = _is("a number from -1 to 1 in steps of 0.1")
-    VOICE_STREAM_BARGE_IN: Flag = _is("true or false", False)
-    VOICE_CONFERENCE_NAME: Text = _is("text in UTF-8", "Relaxing Conference")
-    VOICE_TEXT: Text = _is("UTF-8, at most 1,500 characters", WELCOME, max_length=1500)
-    VOICE_CONFERENCE_QUORUM: Whole | None = _is("a whole number from 2 to 50", ge=2, le=50)
-    PUBLIC_URL: OwnUrl | None = _is("a public http or https address, without ? and #")
-    STREAM_PASSWORD: Printable | None = _is("printable ASCII", repr=False)
-    CALLS_URL: CallsUrl | None = _is("sqlite:///path, redis://… or rediss://…", repr=False)
-    HOST: Word = _is("an address or a name of this machine", "localhost")
-    PORT: Whole = _is("a port from 1 to 65535", 9000, ge=1, le=65535)
+    @classmethod
+    def _sentence(cls, problem: Any, values: Mapping[str, str]) -> str:
+        """What one value must be, what it is unless it is a secret, and why it is refused."""
+        name = problem["loc"][0]
+        field = cls.model_fields[name]
+        sentence = f"{name} must be {field.description}"
+        if field.repr:
+            sentence += f" (got {without_secrets(values[name])!r})"
+        reason = str(problem.get("ctx", {}).get("error", ""))
+        if reason:
+            sentence += f": {reason}"
+        return f"{sentence}."
+
+
+class Audio(Checked):
+    """What to play, how often, and how loud; None is the leg's own music, or Vonage's default."""
+
+    url: PublicUrl | None = setting(PUBLIC)
+    loop: Loop | None = setting(LOOP)
+    level: Level | None = setting(LEVEL)
+
+
+class Config(Checked):
+    """The settings, called as in the environment; `.env.example` says where to find each value."""
+
+    VONAGE_APPLICATION_ID: Uuid | None = setting("a UUID, as on the application's page")
+    VONAGE_PRIVATE_KEY: Key | None = setting("the path or the text of Vonage's key", repr=False)
+    VONAGE_SIGNATURE_SECRET: Word | None = setting("one word of printable ASCII", repr=False)
+    VONAGE_API_HOST: ApiHost | None = setting(
+        "a host such as api-us-3.vonage.com, without https://"
+    )
+    ANSWER_WITH: Mode = setting("conversation or stream", "conversation")
+    VOICE_STREAM_URL: PublicUrl | None = setting(PUBLIC)
+    VOICE_STREAM_LOOP: Loop | None = setting(LOOP)
+    VOICE_STREAM_LEVEL: Level | None = setting(LEVEL)
+    VOICE_STREAM_BARGE_IN: bool = setting("true or false", False)
+    VOICE_CONFERENCE_NAME: Text = setting("text in UTF-8", "Relaxing Conference")
+    VOICE_TEXT: Text = setting("UTF-8, at most 1,500 characters", WELCOME, max_length=1500)
+    VOICE_CONFERENCE_QUORUM: int | None = setting("a whole number from 2 to 50", ge=2, le=50)
+    PUBLIC_URL: OwnUrl | None = setting("a public http or https address, without ? and #")
+    STREAM_PASSWORD: Printable | None = setting("printable ASCII", repr=False)
+    CALLS_URL: CallsUrl | None = setting("sqlite:///path, redis://… or rediss://…", repr=False)
+    HOST: Word = setting("an address or a name of this machine", "localhost")
+    PORT: int = setting("a port from 1 to 65535", 9000, ge=1, le=65535)
 
     @classmethod
     def from_env(cls) -> "Config":
@@ -146,42 +227,49 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         """
         file = FOLDER / ".env"
         try:
-            env = {**dotenv_values(file), **os.environ}
+            found = {**dotenv_values(file), **os.environ}
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError([f"{file} must be a text file in UTF-8: {error}."]) from error
-        if not env.get("VONAGE_PRIVATE_KEY") and (FOLDER / "private.key").is_file():
-            env["VONAGE_PRIVATE_KEY"] = "private.key"
-        return cls.from_text({name: _unquoted(env.get(name) or "") for name in cls.model_fields})
+        values = {name: strip_quotes(found.get(name)) for name in cls.model_fields}
+        if not values["VONAGE_PRIVATE_KEY"] and (FOLDER / "private.key").is_file():
+            values["VONAGE_PRIVATE_KEY"] = "private.key"
+        return cls.from_text(values)
 
     @classmethod
-    def from_text(cls, values: Mapping[str, str], **called: str) -> "Config":
-        """The settings with these values, "" for unset; ConfigError names all that are wrong."""
-        problems = []
-        try:
-            return cls.model_validate({name: value for name, value in values.items() if value})
-        except ValidationError as error:
-            for wrong in error.errors():
-                name, reason = str(wrong["loc"][0]), wrong.get("ctx", {}).get("error")
-                field = cls.model_fields[name]
-                shown = re.sub("//.*@", "//…@", values[name])[:80]  # without a password
-                got = f" (got {shown!r})" if field.repr else ""
-                why = f": {reason}" if type(reason) is ValueError and str(reason) else ""
-                problems.append(f"{called.get(name, name)} must be {field.description}{got}{why}.")
-        raise ConfigError(problems)  # without the cause, which quotes secrets
+    def from_text(cls, values: Mapping[str, str]) -> Self:
+        """Check these settings, "" for unset; ConfigError names all that are wrong."""
+        return super().from_text({name: value for name, value in values.items() if value})
+
+    @property
+    def audio(self) -> Audio:
+        """What `/stream` plays unless a request says otherwise."""
+        return Audio(
+            url=self.VOICE_STREAM_URL,
+            loop=self.VOICE_STREAM_LOOP,
+            level=self.VOICE_STREAM_LEVEL,
+        )
+
+    @property
+    def missing_credentials(self) -> list[str]:
+        """The settings that `/stream` lacks."""
+        return [name for name in CREDENTIALS if getattr(self, name) is None]
 
     @property
     def not_set_up(self) -> dict[str, str]:
-        """What is missing, though nothing is wrong: names of settings, and what each is for."""
-        names = ("VONAGE_APPLICATION_ID", "VONAGE_PRIVATE_KEY")
-        missing = {name: NEEDED_BY_STREAM for name in names if getattr(self, name) is None}
+        """What is missing, though nothing is wrong: settings, what for, and where to find them."""
+        missing = {name: CREDENTIALS[name] for name in self.missing_credentials}
         if self.VONAGE_SIGNATURE_SECRET is None:
-            missing["VONAGE_SIGNATURE_SECRET"] = "without it, webhooks are accepted from anyone"
+            missing["VONAGE_SIGNATURE_SECRET"] = NO_SECRET
         if self.STREAM_PASSWORD is None and not LOOPBACK.fullmatch(self.HOST):
-            missing["STREAM_PASSWORD"] = "needed to open the page from another machine"
+            missing["STREAM_PASSWORD"] = NO_PASSWORD
         return missing
 
 
-def _unquoted(value: str) -> str:
-    """Without what Docker's --env-file leaves on a value: matching quotes, a carriage return."""
+def strip_quotes(value: str | None) -> str:
+    """A value without what Docker's --env-file leaves on it: quotes, a carriage return."""
+    if value is None:
+        return ""
     value = value.removesuffix("\r")
-    return value[1:-1] if re.fullmatch(r"""(["']).*\1""", value, re.DOTALL) else value
+    if re.fullmatch(r"""(["']).*\1""", value, re.DOTALL):
+        value = value[1:-1]
+    return value

@@ -9,38 +9,52 @@ from typing import Any
 from vonage_voice.models import Conversation, Input, NccoAction, Stream, Talk
 
 from calls import Leg
-from config import Config
+from config import Config, is_public
 
 
 def for_leg(config: Config, leg: Leg, on_the_line: int) -> list[dict[str, Any]]:
     """The NCCO for a leg in whose conference so many are `on_the_line`, this one included."""
-    actions = _conference(config, leg, on_the_line) if leg.conference else _stream(config, leg)
+    if leg.conference is None:
+        actions = stream_actions(config, leg)
+    else:
+        actions = conference_actions(config, leg, on_the_line)
     return [action.model_dump(mode="json", by_alias=True, exclude_none=True) for action in actions]
 
 
-def words(config: Config, on_the_line: int) -> str:
-    """The same for the log: music, conference, wait 2 of 3, or start."""
+def in_words(config: Config, leg: Leg, on_the_line: int) -> str:
+    """The same for the log: music, conference, or who waits and when the conference starts."""
     quorum = config.VOICE_CONFERENCE_QUORUM
-    if config.ANSWER_WITH == "stream" or not quorum:
-        return "music" if config.ANSWER_WITH == "stream" else "conference"
-    return f"wait {on_the_line} of {quorum}" if on_the_line < quorum else "start"
+    if leg.conference is None:
+        return "music"
+    if quorum is None:
+        return "conference"
+    if on_the_line < quorum:
+        return f"wait {on_the_line} of {quorum}"
+    return f"{on_the_line} of {quorum}: the conference starts"
 
 
-def _stream(config: Config, leg: Leg) -> list[NccoAction]:
+def stream_actions(config: Config, leg: Leg) -> list[NccoAction]:
     """Play the audio. A key press ends it with `bargeIn`, which needs an input after it."""
-    barge_in = config.VOICE_STREAM_BARGE_IN or None
     music = Stream(
         streamUrl=[str(leg.audio_url)],
         loop=config.VOICE_STREAM_LOOP,
         level=config.VOICE_STREAM_LEVEL,
-        bargeIn=barge_in,
     )
-    return [music, Input(type=["dtmf"])] if barge_in else [music]
+    if not config.VOICE_STREAM_BARGE_IN:
+        return [music]
+    music.bargeIn = True
+    return [music, Input(type=["dtmf"])]
 
 
-def _conference(config: Config, leg: Leg, on_the_line: int) -> list[NccoAction]:
-    """Say the text, unless it is blank, then join the conference, or wait for its start."""
-    talk = [Talk(text=config.VOICE_TEXT)] if config.VOICE_TEXT.strip() else []
-    starts = config.VOICE_CONFERENCE_QUORUM and on_the_line >= config.VOICE_CONFERENCE_QUORUM
-    music = [leg.audio_url] if leg.audio_url and starts is False else None
-    return [*talk, Conversation(name=leg.conference, startOnEnter=starts, musicOnHoldUrl=music)]
+def conference_actions(config: Config, leg: Leg, on_the_line: int) -> list[NccoAction]:
+    """Say the text, then join the conference; with a quorum, start it or wait with music."""
+    actions: list[NccoAction] = []
+    if config.VOICE_TEXT.strip():  # a blank text says nothing
+        actions.append(Talk(text=config.VOICE_TEXT))
+    join = Conversation(name=leg.conference)
+    if config.VOICE_CONFERENCE_QUORUM is not None:
+        join.startOnEnter = on_the_line >= config.VOICE_CONFERENCE_QUORUM
+    if join.startOnEnter is False and leg.audio_url and is_public(leg.audio_url):
+        join.musicOnHoldUrl = [leg.audio_url]
+    actions.append(join)
+    return actions

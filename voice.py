@@ -1,15 +1,19 @@
 """The Voice API: start and stop audio in legs, and ask whether a call is over."""
 
-import logging
 import math
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
-from threading import Lock, Semaphore, Thread
+from threading import Lock, Semaphore
+from typing import Any
 
-from requests import RequestException, Response
+from requests import Response
+from requests.adapters import HTTPAdapter
 from requests.exceptions import SSLError
 from urllib3 import Retry
 from urllib3.exceptions import InvalidHeader
@@ -18,30 +22,45 @@ from vonage_http_client.errors import HttpRequestError
 from vonage_jwt.jwt import JwtClient
 from vonage_voice import Voice as VoiceApi
 from vonage_voice.models import AudioStreamOptions
-from werkzeug.exceptions import BadGateway, Conflict, GatewayTimeout, ServiceUnavailable
-from werkzeug.exceptions import HTTPException as HttpError
+from werkzeug.exceptions import (
+    BadGateway,
+    Conflict,
+    GatewayTimeout,
+    HTTPException,
+    ServiceUnavailable,
+)
 
-import webhooks
-from calls import Calls, Leg
-from config import NEEDED_BY_STREAM, Config, load_key
+from calls import MOST_LEGS, Leg
+from config import Audio, Config, is_public
+from webhooks import ENDS, clean
 
-log = logging.getLogger("app")
 DEFAULT_HOST = "api.nexmo.com"
+SILENCE = 5  # seconds for which Vonage may be silent
+DEADLINE = 14.0  # seconds, of the 15 that a request may take: the rest is for the list of calls
 ANSWER_TIME = 60  # seconds in which a leg that Vonage does not know may still be answered
+TRIES = 3  # where Vonage answers 429
 # Vonage takes 15 requests a second [Troubleshooting, Capacity]; at 14, one that is late fits in.
 SPACING = 1 / 14  # seconds
-Ask = Callable[[VoiceApi, Leg], object]
-Trouble = HttpError | None  # what became of a leg
+OnSuccess = Callable[[Leg], None]
 
 
 class NoSuchCall(Conflict):
-    """Vonage answered 404 at `host`, which may not be the one that controls this call."""
+    """Vonage answered 404 at `host`; `ends_leg` says whether the leg is over by that."""
 
     def __init__(self, host: str, leg: Leg) -> None:
+        super().__init__(
+            f"Vonage at {host} has no such call (ended, not answered yet, or in another region)."
+        )
         self.is_own_host = host == (leg.api_host or DEFAULT_HOST)
-        self.is_over = self.is_own_host and time.time() - leg.joined > ANSWER_TIME
-        has_none = "has no such call (ended, not answered yet, or in another region)"
-        super().__init__(f"Vonage at {host} {has_none}.")
+        self.ends_leg = self.is_own_host and time.time() - leg.joined > ANSWER_TIME
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a request for a leg: `error` is None where Vonage did it."""
+
+    leg: Leg
+    error: HTTPException | None
 
 
 class Voice:
@@ -50,147 +69,202 @@ class Voice:
     Vonage may be silent for `silence` seconds; `play` and `stop` take `deadline` seconds at most.
     """
 
-    def __init__(self, config: Config, *, silence: int = 5, deadline: float = 14.0) -> None:
-        self._missing = [name for name, why in config.not_set_up.items() if why == NEEDED_BY_STREAM]
-        self._auth = Auth() if self._missing else _Auth(config)
-        self._api_host, self._silence, self._deadline = config.VONAGE_API_HOST, silence, deadline
-        self._late = f"Vonage did not answer within {deadline:g} s."
-        self._turns, self._version = Semaphore(2), version("vonage")
-        self._lock, self._next_request = Lock(), 0.0
+    def __init__(
+        self, config: Config, *, silence: int = SILENCE, deadline: float = DEADLINE
+    ) -> None:
+        self._config = config
+        self._silence = silence
+        self._deadline = deadline
+        self._turns = Semaphore(2)
+        self._lock = Lock()
+        self._next_request = 0.0
+        self._clients: dict[str, VoiceApi] = {}
 
     @contextmanager
-    def turn(self) -> Iterator["Voice"]:
+    def turn(self) -> Iterator[None]:
         """One of two plays or stops at a time: the other threads are for the callers.
 
-        Raises ServiceUnavailable without credentials, and if both turns are taken.
+        Raises ServiceUnavailable without credentials, and where both turns are taken.
         """
-        if self._missing:
-            raise ServiceUnavailable(f"Set {' and '.join(self._missing)}: {NEEDED_BY_STREAM}.")
+        missing = self._config.missing_credentials
+        if missing:
+            raise ServiceUnavailable(f"Set {' and '.join(missing)}: needed by /stream.")
         if not self._turns.acquire(blocking=False):
             raise ServiceUnavailable("Two others play or stop already. Try again.", retry_after=2)
         try:
-            yield self
+            yield
         finally:
             self._turns.release()
 
-    def play(self, legs: Sequence[Leg], config: Config) -> list[Trouble]:
-        """Start the configured audio in each leg, or else the leg's own; replaces what plays.
+    def play(self, legs: Sequence[Leg], audio: Audio, on_success: OnSuccess) -> list[Outcome]:
+        """Start the audio in each leg, in place of what plays there. [Vonage, Voice API]
 
-        Gives for each leg None, or what went wrong: NoSuchCall for a 404. [Vonage, Voice API]
+        `on_success` gets each leg as soon as Vonage has taken its request, in a thread of its own.
         """
-        how = {"loop": config.VOICE_STREAM_LOOP, "level": config.VOICE_STREAM_LEVEL}
+        return self._side_by_side(legs, partial(self._play, audio), on_success)
 
-        def ask(api: VoiceApi, leg: Leg) -> None:
-            if not (url := config.VOICE_STREAM_URL or leg.audio_url):
-                raise ServiceUnavailable("Set PUBLIC_URL: no address for the audio is known.")
-            api.play_audio_into_call(leg.uuid, AudioStreamOptions(stream_url=[url], **how))
+    def stop(self, legs: Sequence[Leg], on_success: OnSuccess) -> list[Outcome]:
+        """Stop the audio in each leg; otherwise like `play`. [Vonage, Voice API]"""
+        return self._side_by_side(legs, self._stop, on_success)
 
-        return self._side_by_side(ask, legs)
-
-    def stop(self, legs: Sequence[Leg]) -> list[Trouble]:
-        """Stop the audio in each leg; otherwise like `play`."""
-        return self._side_by_side(lambda api, leg: api.stop_audio_stream(leg.uuid), legs)
-
-    def end_what_is_over(self, calls: Calls) -> None:
-        """End the legs whose calls are over at Vonage, or unknown at their own host."""
-
-        def ask(api: VoiceApi, leg: Leg) -> None:
-            client = api.http_client  # the SDK's get_call refuses a call whose `from` is null
-            call = client.get(client.api_host, f"/v1/calls/{leg.uuid}") or {}
-            if call["status"] in webhooks.ENDS:
-                raise NoSuchCall(leg.api_host or DEFAULT_HOST, leg)
-
-        with suppress(ServiceUnavailable):  # the store failed: it is said when it is needed
-            for leg in [] if self._missing else calls.live():
-                trouble = self._ask(ask, leg, time.monotonic() + self._deadline)
-                if isinstance(trouble, NoSuchCall) and trouble.is_own_host:
-                    calls.end(leg.uuid)
-                    log.info("leg %s: had ended before the start", leg.uuid)
-
-    def _side_by_side(self, ask: Ask, legs: Sequence[Leg]) -> list[Trouble]:
+    def is_over(self, leg: Leg) -> bool:
+        """Whether the call has ended by Vonage's word, or is unknown at its own host."""
         until = time.monotonic() + self._deadline
-        troubles: list[Trouble] = [GatewayTimeout(self._late)] * len(legs)
+        try:
+            status = self._ask(leg, until, get_status)
+        except NoSuchCall as error:
+            return error.is_own_host
+        except HTTPException:
+            return False
+        return status in ENDS
 
-        def ask_about(index: int) -> None:
-            troubles[index] = self._ask(ask, legs[index], until)
+    def _play(self, audio: Audio, leg: Leg, until: float) -> None:
+        url = audio.url or leg.audio_url
+        if url is None:
+            raise ServiceUnavailable("No address of the audio is known. Set PUBLIC_URL.")
+        if not is_public(url):
+            wrong = "is not on the public internet, where Vonage could fetch it"
+            raise ServiceUnavailable(f"The audio's address {url} {wrong}. Set PUBLIC_URL.")
+        options = AudioStreamOptions(stream_url=[url], loop=audio.loop, level=audio.level)
+        self._ask(leg, until, VoiceApi.play_audio_into_call, options)
 
-        # Daemon threads, since an executor's would hold up the end of the process.
-        threads = [Thread(target=ask_about, args=[i], daemon=True) for i in range(len(legs))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(max(0, until - time.monotonic()))
-        return troubles.copy()
+    def _stop(self, leg: Leg, until: float) -> None:
+        self._ask(leg, until, VoiceApi.stop_audio_stream)
 
-    def _ask(self, ask: Ask, leg: Leg, until: float) -> Trouble:
-        """Ask about one leg: three times where Vonage says 429, twice where it hangs up."""
-        host = self._api_host or leg.api_host or DEFAULT_HOST
-        limited = dropped = 0
-        while self._may_begin(until):
+    def _side_by_side(
+        self, legs: Sequence[Leg], request: Callable[[Leg, float], None], on_success: OnSuccess
+    ) -> list[Outcome]:
+        """Make the request for each leg in a thread of its own; who is not done in time is late."""
+        until = time.monotonic() + self._deadline
+
+        def ask(leg: Leg) -> None:
+            request(leg, until)
+            on_success(leg)
+
+        pool = ThreadPoolExecutor(MOST_LEGS)
+        futures = [pool.submit(ask, leg) for leg in legs]
+        wait(futures, self._deadline)
+        pool.shutdown(wait=False)
+        errors = [self._error(future) for future in futures]
+        return [Outcome(leg, error) for leg, error in zip(legs, errors, strict=True)]
+
+    def _error(self, future: Future[None]) -> HTTPException | None:
+        """What went wrong with Vonage, or None; what went wrong with us is raised."""
+        if not future.done():
+            return GatewayTimeout(f"Vonage did not answer within {self._deadline:g} s.")
+        error = future.exception()
+        if error is None or isinstance(error, HTTPException):
+            return error
+        raise error
+
+    def _ask(self, leg: Leg, until: float, method: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a method of the SDK about a leg, again where that helps.
+
+        Raises NoSuchCall, BadGateway, GatewayTimeout or ServiceUnavailable.
+        """
+        host = self._config.VONAGE_API_HOST or leg.api_host or DEFAULT_HOST
+        client = self._client(host)
+        limited = 0
+        dropped = 0
+        while True:
+            self._wait_for_begin(until)
             try:
-                ask(self._client(host), leg)
-                return None
-            except HttpError as trouble:
-                return trouble
+                return method(client, leg.uuid, *arguments)
             except HttpRequestError as error:
                 if error.response.status_code != 429:
-                    return _refused(error.response, host, leg)
+                    raise refusal(error.response, host, leg) from None
                 limited += 1
-                wait = 1.0
-                with suppress(InvalidHeader, ValueError):
-                    wait = Retry().parse_retry_after(error.response.headers.get("Retry-After", "1"))
-                if limited == 3 or time.monotonic() + wait > until:
-                    again = f"Vonage's rate limit is reached (429). Try again in {wait:.0f} s."
-                    return ServiceUnavailable(again, retry_after=math.ceil(wait))
-                time.sleep(wait)
-            except RequestException as error:
-                if "timed out" in str(error):
-                    return GatewayTimeout(f"Vonage at {host} timed out after {self._silence} s.")
+                pause = retry_after(error.response)
+                if limited == TRIES or pause > until - time.monotonic():
+                    again = f"Vonage's rate limit is reached (429). Try again in {pause} s."
+                    raise ServiceUnavailable(again, retry_after=pause) from None
+                time.sleep(pause)
+            except OSError as error:  # as all errors of requests are
+                cause = first_cause(error)
+                if isinstance(cause, TimeoutError):
+                    late = f"Vonage at {host} timed out after {self._silence} s."
+                    raise GatewayTimeout(late) from None
                 dropped += 1
                 if dropped == 2 or isinstance(error, SSLError):
-                    reason = re.split(r": |['\"(]{2}", re.sub(r"['\"]\)*$", "", str(error)))[-1]
-                    return GatewayTimeout(f"Vonage at {host} cannot be reached: {reason}.")
+                    why = getattr(cause, "strerror", None) or cause
+                    raise GatewayTimeout(f"Vonage at {host} cannot be reached: {why}.") from None
             except (ValueError, TypeError, LookupError, RecursionError):
-                return BadGateway(f"Vonage at {host} returned an unexpected body.")
-        return GatewayTimeout(self._late)
+                raise BadGateway(f"Vonage at {host} returned an unexpected body.") from None
 
-    def _may_begin(self, until: float) -> bool:
-        """Wait for a request's turn, one each SPACING seconds; False if that is after `until`."""
+    def _wait_for_begin(self, until: float) -> None:
+        """Wait for this request's turn: requests begin SPACING seconds apart."""
         with self._lock:
             begin = max(self._next_request, time.monotonic())
             if begin > until:
-                return False
+                raise GatewayTimeout("Not asked in time: 14 requests a second may begin.")
             self._next_request = begin + SPACING
         time.sleep(max(0, begin - time.monotonic()))
-        return True
 
     def _client(self, host: str) -> VoiceApi:
-        """A client for one request. It tries as often as its pool is large at a dropped one."""
-        options = {"timeout": self._silence, "max_retries": 0, "pool_maxsize": 1}
-        client = HttpClient(self._auth, HttpClientOptions(api_host=host, **options), self._version)
-        # The SDK has no public way to keep `.netrc` out, whose Basic would replace our token.
-        client._session.auth = lambda request: request
-        return VoiceApi(client)
+        """The SDK's client for a host. It is kept, and its connections with it."""
+        with self._lock:
+            if host not in self._clients:
+                self._clients[host] = create_client(self._config, host, self._silence)
+            return self._clients[host]
 
 
-class _Auth(Auth):
-    """The SDK's Auth, which would parse the key for each token."""
+class KeyAuth(Auth):
+    """The SDK's Auth with a key that is parsed already: the SDK's own parses it for each token."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        key = load_key(str(config.VONAGE_PRIVATE_KEY))
-        self._tokens = JwtClient(str(config.VONAGE_APPLICATION_ID), key)  # type: ignore[arg-type]
+        key: Any = config.VONAGE_PRIVATE_KEY  # the SDK's hint says str
+        self._tokens = JwtClient(str(config.VONAGE_APPLICATION_ID), key)
 
-    def generate_application_jwt(self, claims: dict[str, object] | None = None) -> bytes:
-        token: bytes = self._tokens.generate_application_jwt(claims or {})
+    def generate_application_jwt(self, claims: Any = None) -> bytes:
+        token: bytes = self._tokens.generate_application_jwt(claims)
         return token
 
 
-def _refused(response: Response, host: str, leg: Leg) -> HttpError:
-    if response.status_code == 404:
+def create_client(config: Config, host: str, silence: int) -> VoiceApi:
+    """A client that keeps a connection for each leg of a conference, and makes no second try."""
+    options = HttpClientOptions(api_host=host, timeout=silence, max_retries=0, pool_maxsize=1)
+    client = HttpClient(KeyAuth(config), options, version("vonage"))
+    # The SDK tries a dropped connection as often as its own pool is large, so this is the pool.
+    client._session.mount("https://", HTTPAdapter(pool_maxsize=MOST_LEGS))
+    # The SDK has no public way to keep `.netrc` out, whose Basic would replace our token.
+    client._session.auth = keep_token
+    return VoiceApi(client)
+
+
+def keep_token(request: Any) -> Any:
+    return request
+
+
+def get_status(api: VoiceApi, uuid: str) -> str:
+    """A call's status; the SDK's get_call refuses a call whose `from` is null."""
+    call: Any = api.http_client.get(api.http_client.api_host, f"/v1/calls/{uuid}")
+    return str(call["status"])
+
+
+def retry_after(response: Response) -> int:
+    """The seconds that Vonage says to wait; 1 if it says nothing that can be read."""
+    try:
+        return math.ceil(Retry().parse_retry_after(response.headers.get("Retry-After", "1")))
+    except (InvalidHeader, ValueError, OverflowError):
+        return 1
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """The error in which this one began: the socket's own."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
+def refusal(response: Response, host: str, leg: Leg) -> HTTPException:
+    """The error for what Vonage refused."""
+    status = response.status_code
+    if status == 404:
         return NoSuchCall(host, leg)
-    if response.status_code in (401, 403):
+    if status in (401, 403):
         check = "Check VONAGE_APPLICATION_ID, VONAGE_PRIVATE_KEY and this machine's clock."
-        return BadGateway(f"Vonage refused the credentials ({response.status_code}). {check}")
-    said = webhooks.text(" ".join(re.sub("<[^>]*>", " ", response.text).split()))
-    return BadGateway(f"Vonage at {host} answered {response.status_code}: {said or 'no reason'}")
+        return BadGateway(f"Vonage refused the credentials ({status}). {check}")
+    words = re.sub("<[^>]*>", " ", response.text).split()
+    said = clean(" ".join(words)) or "no reason"
+    return BadGateway(f"Vonage at {host} answered {status}: {said}")

@@ -4,73 +4,118 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from redis import Redis, RedisError
+from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from werkzeug.exceptions import ServiceUnavailable
 
-from calls.leg import DAY, MOST, Leg, key
+from calls.base import DAY, MOST_LEGS, Calls, Leg, key
 
-WAIT = 0.5  # seconds to connect, and to wait: an answer takes 2 s at most
+WAIT = 0.5  # seconds for a connection, and for a reply: with one more try, still within 2 s
 
 
-class RedisCalls:
+class RedisCalls(Calls):
     """The promises of `Calls`, kept in the Redis at `url`; `clock` gives seconds since 1970.
 
-    Under a leg's name is its JSON, or nothing once it has ended. `line` lists the names in the
-    order in which they joined, `line:<conference>` those of one conference.
+    Under a leg's name is its JSON, or "" once it has ended. `line` lists the names in the order in
+    which they joined: of those who join at once, each finds those before it.
     """
 
-    def __init__(self, url: str, application: str, clock: Callable[[], float] = time.time) -> None:
-        waits = {"socket_timeout": WAIT, "socket_connect_timeout": WAIT, "decode_responses": True}
-        self._redis: Any = Redis.from_url(url, retry=Retry(NoBackoff(), 0), **waits)
+    def __init__(
+        self, url: str, application: str | None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._redis: Any = Redis.from_url(
+            url,
+            retry=Retry(NoBackoff(), 1),  # an idle connection may have died
+            socket_timeout=WAIT,
+            socket_connect_timeout=WAIT,
+            decode_responses=True,
+        )
         self._clock = clock
         # The prefix carries a version, so that another version's records are never read.
-        self._prefix = f"calls_2:{application}"
+        self._prefix = f"calls_3:{application}"
         self._line = f"{self._prefix}:line"
 
     def join(self, leg: Leg) -> int:
-        name, line = self._name(leg.uuid), f"{self._line}:{leg.conference}"
-        with self._transaction() as db:
-            db.set(name, json.dumps(vars(leg)), nx=True, ex=DAY)
-            db.rpush(self._line, name).expire(self._line, DAY)
-            if leg.conference is None:
-                db.execute()
-                return 0
-            db.rpush(line, name).expire(line, DAY).lrange(line, 0, -1)
-            return min(MOST, len(self._read(line, db.execute()[-1])))
+        name = self._name(leg.uuid)
+        with self._errors(), self._redis.pipeline() as transaction:
+            transaction.set(name, json.dumps(vars(leg)), nx=True, ex=DAY)
+            transaction.rpush(self._line, name)
+            transaction.expire(self._line, DAY)
+            transaction.lrange(self._line, 0, -1)
+            names = transaction.execute()[-1]
+            legs = self._read(names)
+        if leg.conference is None:
+            return 0
+        conferences = [other.conference for other in legs]
+        return min(MOST_LEGS, conferences.count(leg.conference))
+
+    def note(self, uuid: str, audio: str) -> None:
+        name = self._name(uuid)
+
+        def write(transaction: Any) -> None:
+            value = transaction.get(name)
+            if value:
+                leg = replace(Leg(**json.loads(value)), audio=audio, audio_at=self._clock())
+                value = json.dumps(vars(leg))
+            transaction.multi()
+            # Also for a leg that is not live, where it changes nothing: a Redis that cannot be
+            # written is noticed.
+            transaction.set(name, value or "", xx=True, keepttl=True)
+
+        with self._errors():
+            self._redis.transaction(write, name)
 
     def end(self, uuid: str) -> None:
         name = self._name(uuid)
-        with self._transaction() as db:
-            db.set(name, "", ex=DAY).lrem(self._line, 0, name).execute()
+        with self._errors(), self._redis.pipeline() as transaction:
+            transaction.set(name, "", ex=DAY)
+            transaction.lrem(self._line, 0, name)
+            transaction.execute()
 
     def live(self) -> list[Leg]:
-        with self._transaction():
-            return self._read(self._line, self._redis.lrange(self._line, 0, -1))[::-1]
+        with self._errors():
+            names = self._redis.lrange(self._line, 0, -1)
+            legs = self._read(names)
+        legs.reverse()
+        return legs
 
-    def _read(self, line: str, names: list[str]) -> list[Leg]:
-        """The legs of these names that are live; the other names leave the line."""
-        names = list(dict.fromkeys(names))  # a call may have asked for its NCCO three times
-        values = self._redis.mget(names) if names else []
-        for name, value in zip(names, values, strict=True):
-            if not value:
-                self._redis.lrem(line, 0, name)
-        legs = [Leg(**json.loads(value)) for value in values if value]
-        return [leg for leg in legs if abs(self._clock() - leg.joined) < DAY]
+    def _read(self, names: list[str]) -> list[Leg]:
+        """The live legs of these names, in their order; the other names leave the line."""
+        if not names:
+            return []
+        names = list(dict.fromkeys(names))  # Vonage may ask for a call's NCCO three times
+        legs = []
+        gone = []
+        for name, value in zip(names, self._redis.mget(names), strict=True):
+            if value:
+                legs.append(Leg(**json.loads(value)))
+            else:
+                gone.append(name)
+        if gone:
+            self._remove(gone)
+        now = self._clock()
+        return [leg for leg in legs if abs(now - leg.joined) < DAY]
+
+    def _remove(self, names: list[str]) -> None:
+        with self._redis.pipeline() as transaction:
+            for name in names:
+                transaction.lrem(self._line, 0, name)
+            transaction.execute()
 
     def _name(self, uuid: str) -> str:
         return f"{self._prefix}:{key(uuid)}"
 
     @contextmanager
-    def _transaction(self) -> Iterator[Any]:
-        """A transaction to fill and execute; ServiceUnavailable where Redis fails."""
+    def _errors(self) -> Iterator[None]:
+        """Raise ServiceUnavailable whatever redis-py raises: not all of it is a RedisError."""
         try:
-            with self._redis.pipeline() as db:
-                yield db
-        except RedisError as error:
+            yield
+        except Exception as error:
+            reason = str(error).rstrip(".")
             raise ServiceUnavailable(
-                f"The list of calls in Redis is unavailable, check CALLS_URL: {error}"
+                f"The list of calls in Redis is unavailable: {reason}. Check CALLS_URL."
             ) from None

@@ -35,7 +35,10 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def tabs(chromium: Browser) -> dict[bool, Page]:
     """Two tabs, with script and without: opening one takes a second."""
-    return {on: chromium.new_context(java_script_enabled=on).new_page() for on in (True, False)}
+    pages = {on: chromium.new_context(java_script_enabled=on).new_page() for on in (True, False)}
+    for page in pages.values():
+        page.set_default_timeout(10_000)
+    return pages
 
 
 @pytest.fixture

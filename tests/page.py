@@ -12,6 +12,7 @@ from tests.sandboxes import InProcess
 
 CALLER = {"from": "442079460123"}
 CONFERENCE = "Relaxing Conference"
+AUDIO = "https://audio.example/hold-music.mp3"
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
@@ -22,13 +23,13 @@ def press(page: Page, button: str) -> None:
 
 def refresh(page: Page) -> None:
     """Let the page ask now for what is new, as it does each second, where that is not the point."""
-    page.evaluate("keepFresh()")
+    page.evaluate("refresh()")
 
 
 def fill(sandbox: InProcess, callers: int = 40) -> None:
     """Put so many callers on the line, whom Vonage does not know."""
     for number in range(callers):
-        leg = Leg(str(uuid.uuid4()), f"14155550{number:03}", None, None, CONFERENCE, time.time())
+        leg = Leg(str(uuid.uuid4()), f"14155550{number:03}", None, AUDIO, CONFERENCE, time.time())
         sandbox.store.join(leg)
 
 
@@ -38,7 +39,17 @@ def caller(page: Page, number: str) -> Locator:
 
 
 def said(page: Page) -> Locator:
-    """What came of a request."""
+    """What went wrong with the request that opened the page."""
+    return page.get_by_role("alert")
+
+
+def happened(page: Page) -> Locator:
+    """The lines of what happened, the newest first."""
+    return page.get_by_role("region", name="What happened").get_by_role("paragraph")
+
+
+def trouble(page: Page) -> Locator:
+    """What is said where the page cannot renew itself."""
     return page.get_by_role("status")
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -56,25 +57,38 @@ class InProcess(FaultySandbox):
     @property
     def config(self) -> Config:
         """The app's settings."""
-        config: Config = self.flask.extensions["server"].config
+        config: Config = self.flask.extensions["config"]
         return config
 
     @property
     def store(self) -> Calls:
         """The app's list of calls."""
-        store: Calls = self.flask.extensions["server"].calls
+        store: Calls = self.flask.extensions["calls"]
         return store
 
     @property
     def voice(self) -> Voice:
         """The app's way to the Voice API."""
-        voice: Voice = self.flask.extensions["server"].voice
+        voice: Voice = self.flask.extensions["voice"]
         return voice
 
     def limit(self, **limits: Any) -> None:
         """Let the app wait for Vonage for less long than it would."""
-        server = self.flask.extensions["server"]
-        self.flask.extensions["server"] = server._replace(voice=Voice(self.config, **limits))
+        self.flask.extensions["voice"] = Voice(self.config, **limits)
+
+    def answer_at(self, host: str, leg: str = "") -> requests.Response:
+        """Ask for a leg's NCCO as if the webhook had come in at another host."""
+        given = {"uuid": leg or str(uuid.uuid4()), "from": "447700900123"}
+        headers = {"X-Forwarded-Host": host}
+        response = self.send("POST", "/webhooks/answer", given, **headers)
+        assert response is not None
+        return response
+
+    def dial_at(self, host: str) -> str:
+        """Put a leg on the line whose webhook came in at another host; gives its uuid."""
+        leg = str(uuid.uuid4())
+        self.answer_at(host, leg).raise_for_status()
+        return leg
 
     def clear(self) -> None:
         """Take everybody off the line, and forget what was asked and logged."""

@@ -103,6 +103,59 @@ def redis_server() -> Iterator[RedisServer]:
         yield server
 
 
+class Forwarder(ThreadingTCPServer):
+    """Carries each connection to a port, until it falls silent."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.silent = threading.Event()
+        super().__init__(("127.0.0.1", 0), Carrier)
+
+    @property
+    def server_port(self) -> int:
+        """The port at which it listens."""
+        return int(self.server_address[1])
+
+    def fall_silent(self) -> None:
+        """Let the connections that are open carry nothing any more, as a firewall does."""
+        self.silent.set()
+        self.silent = threading.Event()
+
+
+class Carrier(StreamRequestHandler):
+    """A connection through the forwarder."""
+
+    server: Forwarder
+
+    def handle(self) -> None:
+        """Connect, and carry what comes from either end to the other."""
+        silent = self.server.silent
+        with socket.create_connection(("127.0.0.1", self.server.port)) as there:
+            carry(self.connection, there, silent)
+
+
+def carry(here: socket.socket, there: socket.socket, silent: threading.Event) -> None:
+    """Carry data both ways until an end closes; once it is silent, none arrives."""
+    others = {here: there, there: here}
+    while True:
+        for end in select.select(list(others), [], [])[0]:
+            data = end.recv(65536)
+            if not data:
+                return
+            if not silent.is_set():
+                others[end].sendall(data)
+
+
+@contextmanager
+def run_forwarder(port: int) -> Iterator[Forwarder]:
+    """A forwarder to this port as long as the block lasts."""
+    forwarder = Forwarder(port)
+    with serve(forwarder):
+        yield forwarder
+
+
 # Another site, and another server
 
 
@@ -157,13 +210,7 @@ class Tunnel(StreamRequestHandler):
         self.server.hosts.add(host)
         with socket.create_connection(("127.0.0.1", self.server.port)) as vonage:
             self.wfile.write(b"HTTP/1.1 200 Connected\r\n\r\n")
-            ends = {self.connection: vonage, vonage: self.connection}
-            while True:
-                for end in select.select(list(ends), [], [])[0]:
-                    data = end.recv(65536)
-                    if not data:
-                        return
-                    ends[end].sendall(data)
+            carry(self.connection, vonage, threading.Event())
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from calls import Calls, Leg, open_calls
-from calls.leg import DAY
+from calls.base import DAY
 from calls.redis import RedisCalls
 from calls.sqlite import SqliteCalls
 
@@ -84,6 +84,47 @@ def test_the_leg_that_joined_last_comes_first(calls: Calls, clock: Clock) -> Non
     assert calls.live() == legs[::-1]
 
 
+def test_a_note_is_kept_with_a_live_leg(calls: Calls, clock: Clock) -> None:
+    leg, other = a_leg(clock), a_leg(clock)
+    calls.join(leg)
+    calls.join(other)
+    clock.now += 7
+    calls.note(leg.uuid.replace("-", "").upper(), "playing")
+    noted = replace(leg, audio="playing", audio_at=clock.now)
+    assert calls.live() == [other, noted]
+    calls.note(leg.uuid, "over")
+    assert calls.live() == [other, replace(noted, audio="over")]
+
+
+def test_a_note_changes_neither_order_nor_count(calls: Calls, clock: Clock) -> None:
+    legs = [a_leg(clock, "Conference") for _ in range(3)]
+    assert [calls.join(leg) for leg in legs] == [1, 2, 3]
+    calls.note(legs[0].uuid, "playing")
+    assert calls.join(legs[0]) == 3
+    assert [leg.uuid for leg in calls.live()] == [leg.uuid for leg in reversed(legs)]
+    assert calls.live()[-1].audio == "playing"
+
+
+def test_a_note_brings_no_leg_back(calls: Calls, clock: Clock) -> None:
+    leg = a_leg(clock)
+    calls.note(leg.uuid, "playing")
+    assert calls.live() == []
+    calls.join(leg)
+    assert calls.live() == [leg]  # of which nothing is known yet
+    calls.end(leg.uuid)
+    calls.note(leg.uuid, "over")
+    calls.join(leg)
+    assert calls.live() == []
+
+
+def test_a_noted_leg_is_off_the_line_after_24_hours_too(calls: Calls, clock: Clock) -> None:
+    calls.join(a_leg(clock))
+    clock.now += DAY - 1
+    calls.note(calls.live()[0].uuid, "playing")
+    clock.now += 2
+    assert calls.live() == []
+
+
 def test_another_process_sees_the_same_legs(store: Open, clock: Clock) -> None:
     leg = a_leg(clock)
     store().join(leg)
@@ -137,6 +178,40 @@ def test_a_leg_without_an_end_is_off_the_line_after_24_hours(calls: Calls, clock
     clock.now += DAY - 1
     assert len(calls.live()) == 1
     clock.now += 2
+    assert calls.live() == []
+
+
+# What is known of its audio
+
+
+def test_a_note_is_kept_with_the_leg_and_when(calls: Calls, clock: Clock) -> None:
+    noted, other = a_leg(clock), a_leg(clock)
+    for leg in (noted, other):
+        calls.join(leg)
+    clock.now += 7
+    calls.note(noted.uuid.replace("-", "").upper(), "playing")
+    kept = replace(noted, audio="playing", audio_at=clock())
+    assert calls.live() == [other, kept]
+    calls.join(noted)  # a call may ask again for its NCCO
+    assert calls.live() == [other, kept]
+
+
+def test_the_last_note_counts(calls: Calls, clock: Clock) -> None:
+    leg = a_leg(clock)
+    calls.join(leg)
+    for audio in ("playing", "over"):
+        calls.note(leg.uuid, audio)
+    assert [leg.audio for leg in calls.live()] == ["over"]
+
+
+def test_a_note_puts_no_one_on_the_line(calls: Calls, clock: Clock) -> None:
+    ended = a_leg(clock)
+    calls.join(ended)
+    calls.end(ended.uuid)
+    for uuid_of in (ended.uuid, a_leg(clock).uuid):
+        calls.note(uuid_of, "playing")
+    assert calls.live() == []
+    calls.join(ended)
     assert calls.live() == []
 
 
@@ -209,7 +284,7 @@ def test_of_those_who_join_at_once_each_has_a_count_of_its_own(store: Open, cloc
 def rows(file: Path) -> int:
     with closing(sqlite3.connect(file)) as db:
         counts = [
-            db.execute(f"SELECT count(*) FROM {it}_2").fetchone()[0] for it in ("legs", "ended")
+            db.execute(f"SELECT count(*) FROM {it}_3").fetchone()[0] for it in ("legs", "ended")
         ]
         return sum(counts)
 
@@ -247,8 +322,8 @@ def test_nothing_of_a_caller_is_kept_when_the_call_has_ended(tmp_path: Path, clo
     calls.join(leg)
     calls.end(leg.uuid)
     with closing(sqlite3.connect(tmp_path / "calls.sqlite3")) as db:
-        assert db.execute("SELECT * FROM legs_2").fetchall() == []
-        assert db.execute("SELECT * FROM ended_2").fetchall() == [
+        assert db.execute("SELECT * FROM legs_3").fetchall() == []
+        assert db.execute("SELECT * FROM ended_3").fetchall() == [
             (leg.uuid.replace("-", ""), clock())
         ]
 
@@ -285,7 +360,7 @@ def test_every_key_expires_after_a_day(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         keys = list(client.scan_iter(f"*{application}*"))
         lives = [client.ttl(key) for key in keys]
-    assert len(keys) == 4  # a leg, an ended one, the line, and the conference's
+    assert len(keys) == 3  # a leg, an ended one, and the line
     assert all(DAY - 60 < life <= DAY for life in lives)
 
 
@@ -296,11 +371,10 @@ def test_legs_that_have_expired_leave_the_line(redis_url: str) -> None:
         calls.join(leg)
     with redis.Redis.from_url(redis_url) as client:
         for leg in legs:
-            client.delete(f"calls_2:{application}:{leg.uuid.replace('-', '')}")
+            client.delete(f"calls_3:{application}:{leg.uuid.replace('-', '')}")
         assert calls.live() == []
         assert calls.join(a_leg(time.time, "Conference")) == 1
-        assert client.llen(f"calls_2:{application}:line") == 1
-        assert client.llen(f"calls_2:{application}:line:Conference") == 1
+        assert client.llen(f"calls_3:{application}:line") == 1
 
 
 def test_applications_on_one_redis_do_not_see_each_others_calls(redis_url: str) -> None:
@@ -321,7 +395,7 @@ def test_another_versions_keys_are_not_read(redis_url: str) -> None:
 def test_a_user_who_is_limited_to_the_prefix_gets_by(redis_url: str) -> None:
     application, user = uuid.uuid4().hex, uuid.uuid4().hex
     with redis.Redis.from_url(redis_url) as client:
-        keys = [f"calls_2:{application}:*"]
+        keys = [f"calls_3:{application}:*"]
         client.acl_setuser(user, True, nopass=True, commands=["+@all"], keys=keys)
     calls = open_calls(redis_url.replace("redis://", f"redis://{user}:x@"), application)
     leg = a_leg(time.time, "Conference")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
 from calls import open_calls
-from sandbox import Asked
 from tests.faults import Fault
 from tests.sandboxes import InProcess, StartSandbox, browse
 
-ROOM = {"action": "conversation", "name": "Relaxing Conference"}
+CONVERSATION = {"action": "conversation", "name": "Relaxing Conference"}
 
 # Everyone
 
@@ -22,7 +22,7 @@ def test_music_reaches_everyone_in_the_conference(conference: InProcess) -> None
     response = browse(conference, "/stream").json()
     for caller in callers:
         caller.hears("hears music")
-    assert response["message"] == "Playing to 3 of 3 callers."
+    assert response["message"] == "Sent hold-music.mp3 to all 3 callers"
     assert {leg["uuid"] for leg in response["legs"]} == {caller.uuid for caller in callers}
 
 
@@ -42,7 +42,7 @@ def test_stop_reaches_everyone_in_the_conference(conference: InProcess) -> None:
     for caller in callers:
         caller.hears("hears music")
     response = browse(conference, "/stream/stop").json()
-    assert response["message"] == "Stopped for 3 of 3 callers."
+    assert response["message"] == "Stopped for all 3 callers"
     for caller in callers:
         caller.hears("hears the music stop")
 
@@ -52,7 +52,7 @@ def test_a_leg_that_ends_meanwhile_spoils_nothing(conference: InProcess) -> None
     gone.over.set()  # its completed event is on the way
     response = browse(conference, "/stream")
     assert response.status_code == 200
-    assert response.json()["message"] == "Playing to 2 of 3 callers."
+    assert response.json()["message"] == "Sent hold-music.mp3 to 2 of 3 callers"
     for caller in (first, last):
         caller.hears("hears music")
     errors = {leg["uuid"]: leg.get("error") for leg in response.json()["legs"]}
@@ -97,53 +97,45 @@ def test_a_call_in_another_region_is_not_found(regions: InProcess) -> None:
     assert caller.playing is None
 
 
-# 15 a second
+# 15 a second: the 15th request begins a second after the first, however busy the machine is
 
 
-def most_in_a_second(asked: list[Asked]) -> int:
-    times = sorted(one.at for one in asked)
-    return max(sum(0 <= other - one < 1 for other in times) for one in times)
+def seconds_until_the_15th(sandbox: InProcess, began: float) -> float:
+    """How long after the start the 15th request came in."""
+    return sorted(asked.at for asked in sandbox.asked)[14] - began
 
 
-def test_20_legs_hear_the_music_and_no_second_has_more_than_15(conference: InProcess) -> None:
+def test_20_legs_hear_the_music_and_no_second_has_more_than_14(conference: InProcess) -> None:
     callers = [conference.dial() for _ in range(20)]
-    conference.latency = 0.1
-    for _ in range(3):  # requests that begin evenly may still arrive in a bunch on a busy machine
-        conference.asked.clear()
-        response = browse(conference, "/stream")
-        took = conference.asked[-1].at - conference.asked[0].at
-        if most_in_a_second(conference.asked) <= 15 and took < 20 / 15 + 0.5:
-            break
-    else:
-        pytest.fail(f"{most_in_a_second(conference.asked)} in a second, {took:.1f} s in all")
-    assert response.json()["message"] == "Playing to 20 of 20 callers."
+    conference.latency = 0.1  # one after the other would take longer
+    began = time.monotonic()
+    response = browse(conference, "/stream")
+    assert seconds_until_the_15th(conference, began) >= 1
+    assert response.elapsed.total_seconds() < 3
+    assert response.json()["message"] == "Sent hold-music.mp3 to all 20 callers"
     for caller in callers:
         caller.hears("hears music")
 
 
-def test_two_who_open_stream_at_once_share_the_15(conference: InProcess) -> None:
+def test_two_who_open_stream_at_once_share_the_14(conference: InProcess) -> None:
     for _ in range(10):
         conference.dial()
-    for _ in range(3):
-        conference.asked.clear()
-        with ThreadPoolExecutor(2) as people:
-            answers = [people.submit(browse, conference, "/stream") for _ in range(2)]
-        assert [answer.result().status_code for answer in answers] == [200, 200]
-        assert len(conference.asked) >= 20
-        if most_in_a_second(conference.asked) <= 15:
-            return
-    pytest.fail(f"{most_in_a_second(conference.asked)} in a second")
+    began = time.monotonic()
+    with ThreadPoolExecutor(2) as people:
+        answers = [people.submit(browse, conference, "/stream") for _ in range(2)]
+    assert [answer.result().status_code for answer in answers] == [200, 200]
+    assert seconds_until_the_15th(conference, began) >= 1
 
 
 def test_one_leg_waits_for_vonage_while_others_go_on(conference: InProcess) -> None:
-    """Every second request gets a 429: as 42 of 50 legs in 10 s, so 14 of 16 in 5 s."""
-    callers = [conference.dial() for _ in range(16)]
-    conference.faults = [Fault(429, headers={"Retry-After": "1"}), Fault()] * 50
-    response = browse(conference, "/stream")
-    assert response.elapsed.total_seconds() < 5
-    playing = sum(caller.playing is not None for caller in callers)
-    assert playing >= 14
-    assert response.json()["message"] == f"Playing to {playing} of 16 callers."
+    callers = [conference.dial() for _ in range(4)]
+    conference.faults = [Fault(429, headers={"Retry-After": "1"}), Fault()]
+    browse(conference, "/stream").raise_for_status()
+    assert [asked.status for asked in conference.asked] == [429, 200, 200, 200, 200]
+    assert conference.asked[0].path == conference.asked[4].path
+    assert conference.asked[4].at - conference.asked[0].at >= 1
+    for caller in callers:
+        caller.hears("hears music")
 
 
 # The quorum
@@ -168,8 +160,8 @@ def test_three_callers_and_a_quorum_of_three(of_three: InProcess) -> None:
 def test_those_who_wait_and_the_one_who_starts_get_their_nccos(of_three: InProcess) -> None:
     music = f"{of_three.public_url}/static/hold-music.mp3"
     nccos = [of_three.dial().ncco[-1] for _ in range(3)]
-    waits = {**ROOM, "startOnEnter": False, "musicOnHoldUrl": [music]}
-    assert nccos == [waits, waits, {**ROOM, "startOnEnter": True}]
+    waits = {**CONVERSATION, "startOnEnter": False, "musicOnHoldUrl": [music]}
+    assert nccos == [waits, waits, {**CONVERSATION, "startOnEnter": True}]
 
 
 def test_the_log_says_who_waits_and_who_starts(of_three: InProcess) -> None:
@@ -177,7 +169,7 @@ def test_the_log_says_who_waits_and_who_starts(of_three: InProcess) -> None:
         of_three.dial({"from": "447700900123"})
     lines = [line for line in of_three.log.read_text().splitlines() if "joined" in line]
     words = [line.partition(" from …0123 joined: ")[2] for line in lines]
-    assert words == ["wait 1 of 3", "wait 2 of 3", "start"]
+    assert words == ["wait 1 of 3", "wait 2 of 3", "3 of 3: the conference starts"]
 
 
 def test_music_reaches_those_who_wait_too(of_three: InProcess) -> None:

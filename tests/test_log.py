@@ -29,7 +29,7 @@ NUMBER = "447700900456"
         ("alice", "alice"),
         ("1234", "1234"),
         ("anonymous", "anonymous"),
-        ("", "unknown"),
+        ("", "Unknown number"),
     ],
 )
 def test_a_caller_is_the_last_four_digits_of_a_number(caller: str, shown: str) -> None:
@@ -101,8 +101,32 @@ def test_what_a_caller_can_choose_is_cut_to_256_characters(conference: InProcess
 def test_there_is_no_line_for_each_request(conference: InProcess) -> None:
     conference.dial()
     browse(conference, "/static/hold-music.mp3")
-    assert "HTTP/1." not in conference.log.read_text()
-    assert "GET" not in conference.log.read_text()
+    browse(conference, "/")
+    log = conference.log.read_text()
+    assert "HTTP/1." not in log
+    assert log.count("GET") == 1  # after silence, the first question is whether Vonage fetched it
+    assert "INFO: GET /static/hold-music.mp3: 200" in log
+
+
+def test_many_failures_are_one_warning_that_says_each_sentence_once(start: StartSandbox) -> None:
+    sandbox = start(VOICE_STREAM_URL="https://example.com/a.mp3")
+    legs = [sandbox.dial_at("a.example") for _ in range(6)]
+    calls = [sandbox.dial() for _ in range(4)]
+    browse(sandbox, "/stream").raise_for_status()
+    [line] = [line for line in sandbox.log.read_text().splitlines() if "Sent" in line]
+    assert "WARNING: Sent a.mp3, once, at Vonage's default volume, to 4 of 10: " in line
+    assert sum(call.uuid in line for call in calls) == 3
+    assert " and 1 more; " in line
+    assert line.count("has no such call") == 1
+    assert all(leg in line for leg in legs)
+
+
+def test_what_plays_is_said_in_words(start: StartSandbox) -> None:
+    sandbox = start(VOICE_STREAM_LOOP="0", VOICE_STREAM_LEVEL="-0.5")
+    call = sandbox.dial()
+    browse(sandbox, "/stream").raise_for_status()
+    sent = f"INFO: Sent hold-music.mp3, forever, at level -0.5, to 1 of 1: {call.uuid}"
+    assert sent in sandbox.log.read_text()
 
 
 def test_the_sdks_own_lines_are_off(

@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_pem_private_key,
 )
 
 from config import FOLDER, Config
@@ -30,11 +29,9 @@ def pem(
 
 
 def is_the_key(config: Config, account: Account) -> bool:
-    taken, given = (
-        load_pem_private_key(str(text).encode(), None)
-        for text in (config.VONAGE_PRIVATE_KEY, account.private_key)
-    )
-    return pem(taken) == pem(given)  # type: ignore[arg-type]
+    key = config.VONAGE_PRIVATE_KEY
+    assert key is not None
+    return pem(key) == account.private_key
 
 
 @pytest.mark.parametrize("name", ["vonage.key", "key.pem", "key", "my key"])
@@ -82,12 +79,12 @@ def test_a_key_file_that_cannot_be_read_is_named() -> None:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("Ed25519", "in another format, which the SDK refuses"),
-        ("elliptic curve", "in another format, which the SDK refuses"),
-        ("PKCS 1", "in another format, which the SDK refuses"),
+        ("Ed25519", "in another format"),
+        ("elliptic curve", "in another format"),
+        ("PKCS 1", "in another format"),
         ("public", "no PEM private key"),
         ("torn", "no PEM private key"),
-        ("with a password", "without a password"),
+        ("with a password", "password"),
         ("a folder", "cannot be read"),
         ("not UTF-8", "must be the path or the text"),
     ],

@@ -314,7 +314,7 @@ UNPLAYABLE = {
     "a header": MUSIC[43:47],
     "a header and HTML": b"\xff\xfb\x90\x64" + HTML.encode() * 300,
     "a header of another layer": b"\xff\xfd\x90\x64" + bytes(5000),
-    "a picture": (FOLDER / "static" / "page.png").read_bytes(),
+    "a picture": (FOLDER / "docs" / "page.png").read_bytes(),
     "an MP3 after a megabyte of nothing": bytes(1_000_000) + MUSIC,
     "a WAV of 8 bits": wav(bits=8),
     "a WAV of 24 bits": wav(bits=24),

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import http.client
 import json
-import re
 import time
 import uuid
 from collections.abc import Callable
@@ -16,224 +14,215 @@ from typing import Any
 import jwt
 import pytest
 import requests
+from flask import Request
+from werkzeug.exceptions import Unauthorized
+from werkzeug.test import create_environ
 
 from app import create_app
-from sandbox import REGIONS, Account
-from tests.sandboxes import InProcess, StartSandbox, browse
+from config import Config
+from guard import check_signature
+from sandbox import Account
+from tests.sandboxes import InProcess, StartSandbox
 
 MINUTE = 60
+BODY = b'{"uuid":"63f61863-4a51-4f6b-86e1-46edebcf9356","from":"447700900123"}'
 
 
 def now() -> int:
     return int(time.time())
 
 
-def compact(header: dict[str, Any], claims: dict[str, Any], signature: bytes = b"") -> str:
-    """A JWT made by hand, for those that no library makes."""
-    parts = [json.dumps(header).encode(), json.dumps(claims).encode(), signature]
-    return b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts).decode()
+def check(account: Account, authorization: str | None, body: bytes = BODY, **more: str) -> None:
+    """Ask the guard about a POST with this body, or a GET without one."""
+    headers = {} if authorization is None else {"Authorization": authorization}
+    method = "POST" if body else "GET"
+    environ = create_environ("/webhooks/answer", method=method, data=body, headers=headers)
+    secret = {"VONAGE_SIGNATURE_SECRET": account.signature_secret}
+    known = {"VONAGE_APPLICATION_ID": account.application_id}
+    check_signature(Request(environ), Config.from_text({**secret, **known, **more}))
 
 
-def claims_of(account: Account, body: bytes) -> dict[str, Any]:
-    claims = jwt.decode(account.sign(body)[7:], options={"verify_signature": False})
+def encoded(part: bytes) -> bytes:
+    return base64.urlsafe_b64encode(part).rstrip(b"=")
+
+
+def by_hand(header: bytes, claims: bytes, secret: bytes = b"") -> str:
+    """A token that no library would make, signed as HS256 is, whatever the header says."""
+    signed = encoded(header) + b"." + encoded(claims)
+    signature = encoded(hmac.digest(secret, signed, "sha256"))
+    return f"Bearer {signed.decode()}.{signature.decode()}"
+
+
+def claims_of(account: Account) -> dict[str, Any]:
+    """What Vonage says of the body."""
+    claims = jwt.decode(account.sign(BODY)[7:], options={"verify_signature": False})
     return dict(claims)
 
 
-def unsigned(account: Account, body: bytes) -> str:
-    return "Bearer " + compact({"alg": "none", "typ": "JWT"}, claims_of(account, body))
+def json_of(account: Account) -> bytes:
+    return json.dumps(claims_of(account)).encode()
 
 
-def other_algorithm(account: Account, body: bytes) -> str:
-    token = jwt.encode(claims_of(account, body), account.signature_secret, algorithm="HS512")
-    return f"Bearer {token}"
+def signed(claims: bytes) -> Callable[[Account], str]:
+    """A token with any claims, signed with the right secret."""
+    return lambda account: by_hand(b'{"alg":"HS256"}', claims, account.signature_secret.encode())
 
 
-def own_rsa_key(account: Account, body: bytes) -> str:
-    return "Bearer " + jwt.encode(claims_of(account, body), account.private_key, algorithm="RS256")
+def encode(account: Account, key: str, algorithm: str) -> str:
+    return "Bearer " + jwt.encode(claims_of(account), key, algorithm)
 
 
-def public_key_as_secret(account: Account, body: bytes) -> str:
-    header, claims = {"alg": "HS256", "typ": "JWT"}, claims_of(account, body)
-    signed = compact(header, claims).rstrip(".")
-    secret = account.public_key.encode()
-    signature = hmac.new(secret, signed.encode(), hashlib.sha256).digest()
-    return "Bearer " + compact(header, claims, signature)
-
-
-def rs256_with_the_public_key_as_secret(account: Account, body: bytes) -> str:
-    token = public_key_as_secret(account, body)
-    header = compact({"alg": "RS256", "typ": "JWT"}, {}).split(".")[0]
-    return f"Bearer {header}." + token.split(".", 1)[1]
-
-
-def another_secret(account: Account, body: bytes) -> str:
-    token = jwt.encode(claims_of(account, body), "x" * 32, algorithm="HS256")
-    return f"Bearer {token}"
-
-
-def signed_by_hand(payload: bytes) -> Callable[[Account, bytes], str]:
-    """Sign a payload that no library would sign, with the right secret."""
-
-    def forge(account: Account, body: bytes) -> str:
-        parts = [b'{"alg":"HS256"}', payload]
-        signed = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
-        signature = hmac.digest(account.signature_secret.encode(), signed, "sha256")
-        encoded = base64.urlsafe_b64encode(signature).rstrip(b"=")
-        return f"Bearer {signed.decode()}.{encoded.decode()}"
-
-    return forge
-
-
-Forge = Callable[[Account, bytes], str | None]
-ATTACKS: dict[str, tuple[Forge, str]] = {
-    "no header": (lambda account, body: None, "no Authorization header"),
-    "another scheme": (
-        lambda account, body: account.sign(body).replace("Bearer", "Basic"),
-        "not one Bearer token",
+Forge = Callable[[Account], str | None]
+CLAIM = b'{"iat": %d, "payload_hash": "%s", ' % (now(), hashlib.sha256(BODY).hexdigest().encode())
+ATTACKS: dict[str, Forge] = {
+    "another scheme": lambda account: account.sign(BODY).replace("Bearer", "Basic"),
+    "no scheme": lambda account: account.sign(BODY).removeprefix("Bearer "),
+    "two tokens": lambda account: f"{account.sign(BODY)}, {account.sign(BODY)}",
+    "an empty token": lambda account: "Bearer ",
+    "two parts": lambda account: "Bearer abc.def",
+    "parts that are no JSON": lambda account: "Bearer abc.def.ghi",
+    "parts that are no objects": lambda account: "Bearer W10.W10.W10",
+    "letters that are not ASCII": lambda account: account.sign(BODY) + "\u00fc",
+    "alg none": lambda account: (
+        by_hand(b'{"alg":"none"}', json_of(account)).rpartition(".")[0] + "."
     ),
-    "two parts": (lambda account, body: "Bearer abc.def", "not one Bearer token"),
-    "parts that are no JSON": (lambda account, body: "Bearer abc.def.ghi", "malformed"),
-    "parts that are no objects": (lambda account, body: "Bearer W10.W10.W10", "malformed"),
-    "a signed payload that is no object": (signed_by_hand(b"[]"), "malformed"),
-    "a signed payload that is nested deep": (signed_by_hand(b"[" * 9_999), "malformed"),
-    "another secret": (another_secret, "not made with VONAGE_SIGNATURE_SECRET"),
-    "alg none": (unsigned, "not signed with HS256"),
-    "HS512": (other_algorithm, "not signed with HS256"),
-    "RS256 with the private key": (own_rsa_key, "not signed with HS256"),
-    "HS256 with the public key as secret": (
-        public_key_as_secret,
+    "HS512": lambda account: encode(account, account.signature_secret, "HS512"),
+    "RS256 with the private key": lambda account: encode(account, account.private_key, "RS256"),
+    "HS256 with the public key as secret": lambda account: by_hand(
+        b'{"alg":"HS256"}', json_of(account), account.public_key.encode()
+    ),
+    "RS256 with the public key as secret": lambda account: by_hand(
+        b'{"alg":"RS256"}', json_of(account), account.public_key.encode()
+    ),
+    "an extension that must be understood": lambda account: by_hand(
+        b'{"alg":"HS256","crit":["x"],"x":1}', json_of(account), account.signature_secret.encode()
+    ),
+    "a header nested deep": lambda account: by_hand(
+        b'{"alg":"HS256","x":%s}' % (b"[" * 9_999 + b"]" * 9_999),
+        json_of(account),
+        account.signature_secret.encode(),
+    ),
+    "claims that are no object": signed(b"[]"),
+    "claims nested deep": signed(b"[" * 9_999),
+    "iat missing": lambda account: account.sign(BODY, iat=None),
+    "iat null": signed(b'{"iat": null}'),
+    "iat not a number": signed(b'{"iat": "now"}'),
+    "iat NaN": signed(b'{"iat": NaN}'),
+    "iat infinite": signed(b'{"iat": Infinity}'),
+    "iat of 400 digits": signed(b'{"iat": 1' + b"0" * 400 + b"}"),
+    "iat a list": signed(b'{"iat": []}'),
+    "expired": lambda account: account.sign(BODY, exp=now() - 1),
+    "exp not a number": signed(CLAIM + b'"exp": "never"}'),
+    "payload_hash missing": lambda account: account.sign(BODY, payload_hash=None),
+    "payload_hash not text": lambda account: account.sign(BODY, payload_hash=[1]),
+}
+EXPLAINED: dict[str, tuple[Forge, str]] = {  # what an operator may have to mend
+    "no header": (lambda account: None, "no Authorization header"),
+    "another secret": (
+        lambda account: encode(account, "x" * 32, "HS256"),
         "not made with VONAGE_SIGNATURE_SECRET",
     ),
-    "RS256 with the public key as secret": (
-        rs256_with_the_public_key_as_secret,
-        "not signed with HS256",
+    "6 minutes old": (
+        lambda account: account.sign(BODY, iat=now() - 6 * MINUTE),
+        "iat is 36[01] s old: check this machine's clock",
     ),
-    "iat 6 minutes old": (
-        lambda account, body: account.sign(body, iat=now() - 6 * MINUTE),
-        " s old: check this machine's clock",
+    "6 minutes ahead": (
+        lambda account: account.sign(BODY, iat=now() + 6 * MINUTE),
+        "iat is 3(60|59) s ahead: check this machine's clock",
     ),
-    "iat 6 minutes ahead": (
-        lambda account, body: account.sign(body, iat=now() + 6 * MINUTE),
-        " s ahead: check this machine's clock",
-    ),
-    "iat missing": (lambda account, body: account.sign(body, iat=None), "malformed: 'iat'"),
-    "iat not a number": (signed_by_hand(b'{"iat": "now"}'), "malformed"),
-    "iat NaN": (signed_by_hand(b'{"iat": NaN}'), "check this machine's clock"),
-    "iat too large to count": (signed_by_hand(b'{"iat": 1' + b"0" * 400 + b"}"), "malformed"),
-    "expired": (lambda account, body: account.sign(body, exp=now() - 1), "has expired"),
     "another application": (
-        lambda account, body: account.sign(body, application_id=str(uuid.UUID(int=7))),
+        lambda account: account.sign(BODY, application_id=str(uuid.UUID(int=7))),
         "application_id is not VONAGE_APPLICATION_ID",
     ),
-}
-ATTACKS_ON_A_BODY: dict[str, tuple[Forge, str]] = {
     "a body changed after signing": (
-        lambda account, body: account.sign(body.replace(b"4477", b"4478")),
-        "changed after signing",
-    ),
-    "payload_hash missing": (
-        lambda account, body: account.sign(body, payload_hash=None),
+        lambda account: account.sign(BODY.replace(b"4477", b"4478")),
         "changed after signing",
     ),
 }
 
 
-def knock(sandbox: InProcess, method: str, path: str, forge: Forge) -> requests.Response:
-    parameters = {"uuid": str(uuid.uuid4()), "from": "447700900123", "status": "completed"}
-    body = json.dumps(parameters).encode() if method == "POST" else b""
-    return requests.request(
-        method,
-        sandbox.app_url + path,
-        params=parameters if method == "GET" else None,
-        data=body,
-        headers={"Authorization": forge(sandbox.account, body)},
-        timeout=5,
-    )
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_stranger_cannot_pretend_to_be_vonage(account: Account, attack: str) -> None:
+    with pytest.raises(Unauthorized) as refused:
+        check(account, ATTACKS[attack](account))
+    assert refused.value.description == "Invalid or missing signature."
+    assert str(refused.value.__cause__)  # for the log
 
 
-@pytest.mark.parametrize("path", ["/webhooks/answer", "/webhooks/event"])
-@pytest.mark.parametrize(
-    ("method", "attack"),
-    [("GET", attack) for attack in ATTACKS]
-    + [("POST", attack) for attack in ATTACKS | ATTACKS_ON_A_BODY],
-)
-def test_a_stranger_cannot_pretend_to_be_vonage(
-    conference: InProcess, method: str, path: str, attack: str
-) -> None:
-    forge, reason = (ATTACKS | ATTACKS_ON_A_BODY)[attack]
-    response = knock(conference, method, path, forge)
-    assert response.status_code == 401
-    assert f"{method} {path}: 401 Invalid or missing signature. (" in conference.log.read_text()
-    assert reason in conference.log.read_text()
-    assert response.json() == {"error": "Invalid or missing signature."}
-    assert conference.store.live() == []
+@pytest.mark.parametrize("attack", EXPLAINED)
+def test_what_is_wrong_is_in_the_log(account: Account, attack: str) -> None:
+    forge, reason = EXPLAINED[attack]
+    with pytest.raises(Unauthorized) as refused:
+        check(account, forge(account))
+    with pytest.raises(ValueError, match=reason):
+        raise ValueError(refused.value.__cause__)
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_two_authorization_headers_are_refused(conference: InProcess, method: str) -> None:
-    connection = http.client.HTTPConnection("localhost", conference.port, timeout=5)
-    connection.putrequest(method, f"/webhooks/answer?uuid={uuid.uuid4()}")
+GOOD: dict[str, Forge] = {
+    "Vonage's": lambda account: account.sign(BODY),
+    "4 minutes old": lambda account: account.sign(BODY, iat=now() - 4 * MINUTE),
+    "4 minutes ahead": lambda account: account.sign(BODY, iat=now() + 4 * MINUTE),
+    "not expired": lambda account: account.sign(BODY, exp=now() + MINUTE),
+    "for an audience": lambda account: account.sign(BODY, aud="somebody", sub="x"),
+    "without application_id": lambda account: account.sign(BODY, application_id=None),
+    "with a number for jti": lambda account: account.sign(BODY, jti=7),
+    "in small letters": lambda account: account.sign(BODY).replace("Bearer", "bearer"),
+}
+
+
+@pytest.mark.parametrize("token", GOOD)
+def test_what_vonage_signed_passes(account: Account, token: str) -> None:
+    check(account, GOOD[token](account))
+
+
+def test_the_same_token_passes_twice_and_covers_no_parameter_by_get(account: Account) -> None:
+    token = account.sign()
     for _ in range(2):
-        connection.putheader("Authorization", conference.account.sign())
-    connection.endheaders()
-    assert connection.getresponse().status == 401
-    assert "the Authorization header is not one Bearer token" in conference.log.read_text()
+        check(account, token, b"")
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_good_token_passes_also_when_it_comes_twice(conference: InProcess, method: str) -> None:
-    tokens: list[str] = []
-
-    def the_same(account: Account, body: bytes) -> str:
-        return tokens[0] if tokens and method == "GET" else account.sign(body)
-
-    tokens.append(conference.account.sign())
-    for _ in range(2):
-        assert knock(conference, method, "/webhooks/answer", the_same).status_code == 200
+def test_without_our_application_id_any_passes(account: Account) -> None:
+    check(account, account.sign(BODY, application_id="another"), VONAGE_APPLICATION_ID="")
 
 
-@pytest.mark.parametrize("off", [-4 * MINUTE, 4 * MINUTE])
-def test_clocks_may_differ_by_less_than_five_minutes(conference: InProcess, off: int) -> None:
-    def signed(account: Account, body: bytes) -> str:
-        return account.sign(body, iat=now() + off)
-
-    assert knock(conference, "POST", "/webhooks/answer", signed).status_code == 200
-
-
-def test_a_token_without_application_id_passes(conference: InProcess) -> None:
-    def signed(account: Account, body: bytes) -> str:
-        return account.sign(body, application_id=None)
-
-    assert knock(conference, "POST", "/webhooks/answer", signed).status_code == 200
-
-
-def test_a_clock_that_is_wrong_is_told_by_how_much(conference: InProcess) -> None:
-    def old(account: Account, body: bytes) -> str:
-        return account.sign(body, iat=now() - 3600)
-
-    knock(conference, "GET", "/webhooks/answer", old)
-    assert re.search(r"iat is 360[01] s old", conference.log.read_text())
-
-
-def test_a_body_with_white_space_passes_by_the_hash_of_its_compact_form(
-    conference: InProcess,
-) -> None:
-    call = {"uuid": str(uuid.uuid4()), "from": "Zoë"}
-    compact_body = json.dumps(call, separators=(",", ":"), ensure_ascii=False).encode()
-    headers = {"Authorization": conference.account.sign(compact_body)}
-    response = requests.post(
-        f"{conference.app_url}/webhooks/answer",
-        data=json.dumps(call, indent=2),
-        headers=headers,
-        timeout=5,
-    )
-    assert response.status_code == 200
+def test_a_body_with_white_space_passes_by_the_hash_of_its_compact_form(account: Account) -> None:
+    call = {"uuid": str(uuid.uuid4()), "from": "Zo\u00eb"}
+    compact = json.dumps(call, separators=(",", ":"), ensure_ascii=False).encode()
+    check(account, account.sign(compact), json.dumps(call, indent=2).encode())
 
 
 def test_a_get_with_a_body_must_have_the_bodys_hash(conference: InProcess) -> None:
-    headers = {"Authorization": conference.account.sign(b"")}
+    headers = {"Authorization": conference.account.sign()}
     url = f"{conference.app_url}/webhooks/answer?uuid={uuid.uuid4()}"
+    assert requests.get(url, headers=headers, timeout=5).status_code == 200
     assert requests.get(url, headers=headers, data=b"{}", timeout=5).status_code == 401
+
+
+# Each route asks
+
+
+@pytest.mark.parametrize("path", ["/webhooks/answer", "/webhooks/event", "/webhooks/rtc"])
+def test_each_webhook_refuses_another_secret(conference: InProcess, path: str) -> None:
+    headers = {"Authorization": encode(conference.account, "x" * 32, "HS256")}
+    response = requests.post(conference.app_url + path, data=BODY, headers=headers, timeout=5)
+    assert response.status_code == 401
+    assert response.json() == {"error": "Invalid or missing signature."}
+    log = conference.log.read_text()
+    assert f"POST {path}: 401 Invalid or missing signature. (" in log
+    assert "VONAGE_SIGNATURE_SECRET" in log
+    assert conference.store.live() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/webhooks/answer", 401), ("/webhooks/event", 401), ("/webhooks/rtc", 204)],
+)
+def test_only_an_rtc_event_may_come_without_a_token(
+    conference: InProcess, path: str, status: int
+) -> None:
+    response = requests.post(conference.app_url + path, data=BODY, timeout=5)
+    assert response.status_code == status
+    assert conference.store.live() == []
 
 
 def test_without_a_secret_webhooks_are_accepted_and_the_start_says_so(
@@ -242,16 +231,27 @@ def test_without_a_secret_webhooks_are_accepted_and_the_start_says_so(
     caplog.set_level("INFO")
     sandbox = start(VONAGE_SIGNATURE_SECRET="")
     create_app(sandbox.config)
-    response = knock(sandbox, "POST", "/webhooks/answer", lambda account, body: None)
-    assert response.status_code == 200
+    url = f"{sandbox.app_url}/webhooks/answer"
+    assert requests.post(url, data=BODY, timeout=5).status_code == 200
     assert "VONAGE_SIGNATURE_SECRET, without it" in caplog.text
 
 
 # What comes in
 
 
-@pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "in chunks"])
-@pytest.mark.parametrize("path", ["/webhooks/answer", "/webhooks/event"])
+def test_the_token_is_checked_before_the_body_is_read(account: Account) -> None:
+    """Or whoever has none could keep a thread waiting."""
+    headers = {"Authorization": encode(account, "x" * 32, "HS256"), "Content-Length": "9"}
+    environ = create_environ("/webhooks/answer", method="POST", headers=headers)
+    del environ["wsgi.input"]
+    with pytest.raises(Unauthorized):
+        check_signature(Request(environ), Config.from_text({"VONAGE_SIGNATURE_SECRET": "y" * 32}))
+
+
+@pytest.mark.parametrize(
+    ("path", "chunked"),
+    [("/webhooks/answer", False), ("/webhooks/answer", True), ("/webhooks/event", True)],
+)
 def test_a_body_above_64_kib_gets_413(conference: InProcess, path: str, chunked: bool) -> None:
     def of_size(size: int) -> int:
         body = b'{"uuid": 1' + b" " * (size - 11) + b"}"
@@ -262,37 +262,4 @@ def test_a_body_above_64_kib_gets_413(conference: InProcess, path: str, chunked:
 
     assert of_size(64 * 1024 - chunked) == 400  # read, and found to have a malformed uuid
     assert of_size(64 * 1024 + 1) == 413
-    assert of_size(100_000) == 413
     assert f"POST {path}: 413" in conference.log.read_text()
-
-
-@pytest.mark.parametrize(
-    ("region_url", "host"),
-    [
-        ("https://api-us-3.vonage.com", "api-us-3.vonage.com"),
-        ("https://api-sg-1.nexmo.com", "api-sg-1.nexmo.com"),
-        ("https://api.nexmo.com", "api.nexmo.com"),
-        ("https://API-US-3.vonage.com", "api-us-3.vonage.com"),
-        ("https://api-us-3.vonage.com/v1/calls", "api-us-3.vonage.com"),
-        ("https://api-us-3.vonage.com:443", "api-us-3.vonage.com"),
-        ("https://api.nexmo.com.evil.example", None),
-        ("https://evil.example/api.nexmo.com", None),
-        ("http://api-us-3.vonage.com", None),
-        ("https://user@api-us-3.vonage.com:8443", None),
-        ("https://api-us-3.vonage.com:8443", None),
-        ("https://api-us-3.vonage.com.", None),
-        ("https://evil.example\\@api-us-3.vonage.com", None),
-        ("https://evil.example#@api-us-3.vonage.com", None),
-        ("https://api-.evil.example/.vonage.com", None),
-        ("https://api-us-3.vonage.com:x", None),
-        ("//api-us-3.vonage.com", None),
-        ("", None),
-    ],
-)
-def test_region_url_is_followed_to_vonages_hosts_only(
-    regions: InProcess, connected: set[str], region_url: str, host: str | None
-) -> None:
-    regions.dial({"region_url": region_url}, region=host or "api.nexmo.com")
-    browse(regions, "/stream")
-    assert [asked.host for asked in regions.asked] == [host or "api.nexmo.com"]
-    assert connected <= {f"{region}:443" for region in REGIONS}

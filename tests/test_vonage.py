@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -56,12 +57,14 @@ def test_stream_says_what_is_wrong(conference: InProcess, fault: str) -> None:
     assert response.elapsed.total_seconds() < 5
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_stop_says_what_is_wrong(conference: InProcess, fault: str) -> None:
+@pytest.mark.parametrize("fault", ["401", "hangs up midway"])
+def test_stop_says_what_is_wrong_likewise(conference: InProcess, fault: str) -> None:
     conference.dial()
-    answer, status, _ = FAULTS[fault]
+    answer, status, sentence = FAULTS[fault]
     conference.faults = [answer]
-    assert browse(conference, "/stream/stop").status_code == status
+    response = browse(conference, "/stream/stop")
+    assert response.status_code == status
+    assert sentence in response.json()["error"]
 
 
 def test_a_port_where_no_one_listens(start: StartSandbox) -> None:
@@ -83,6 +86,17 @@ def test_a_certificate_of_somebody_else(
     assert response.status_code == 504
     assert "certificate" in response.json()["error"]
     assert sandbox.asked == []
+
+
+def test_certificates_that_are_not_there(
+    start: StartSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = start(fresh=True)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+    sandbox.dial()
+    response = browse(sandbox, "/stream")
+    assert response.status_code == 504
+    assert "/nowhere.pem" in response.json()["error"]
 
 
 # Slow answers
@@ -110,10 +124,9 @@ def test_an_answer_that_trickles_in_is_given_up(start: StartSandbox) -> None:
     assert response.elapsed.total_seconds() < 1
 
 
-def test_the_limits_are_5_and_under_15_seconds(conference: InProcess) -> None:
-    voice: Voice = conference.voice
-    assert vars(voice)["_silence"] == 5
-    assert vars(voice)["_deadline"] == 14
+def test_the_limits_are_5_and_under_15_seconds() -> None:
+    limits = inspect.signature(Voice).parameters
+    assert (limits["silence"].default, limits["deadline"].default) == (5, 14)
 
 
 # The rate limit
@@ -155,9 +168,10 @@ def test_retry_after_may_be_a_date(conference: InProcess) -> None:
     assert 90 < int(browse(conference, "/stream").headers["Retry-After"]) <= 100
 
 
-def test_a_retry_after_that_is_rubbish_is_one_second(conference: InProcess) -> None:
+@pytest.mark.parametrize("value", ["soon", "", "-1", "Fri, 31 Dec 99999 23:59:59 GMT", "1" * 5000])
+def test_a_retry_after_that_is_rubbish_is_one_second(conference: InProcess, value: str) -> None:
     conference.dial()
-    conference.faults = [Fault(429, headers={"Retry-After": "soon"}), Fault()]
+    conference.faults = [Fault(429, headers={"Retry-After": value}), Fault()]
     browse(conference, "/stream").raise_for_status()
     assert 1 <= conference.asked[1].at - conference.asked[0].at < 1.5
 
@@ -203,6 +217,25 @@ def test_a_third_request_at_a_time_is_refused(conference: InProcess) -> None:
     assert browse(conference, "/stream").ok  # the turns are free again
 
 
+# Faults of our own
+
+
+def test_a_fault_of_ours_is_no_fault_of_vonages(
+    conference: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(url: str) -> bool:
+        raise KeyError(url)
+
+    conference.dial()
+    monkeypatch.setattr("voice.is_public", break_down)
+    response = browse(conference, "/stream")
+    assert response.status_code == 500
+    assert "Vonage" not in response.json()["error"]
+    log = conference.log.read_text()
+    assert "Traceback" in log
+    assert "KeyError" in log
+
+
 # Calls that are over
 
 
@@ -226,7 +259,9 @@ def test_a_leg_not_answered_yet_stays(regions: InProcess) -> None:
 
 def lost(sandbox: InProcess, api_host: str | None, seconds: float) -> None:
     """Put a leg on the line that Vonage has forgotten, as if it had joined so long ago."""
-    leg = Leg(str(uuid.uuid4()), "447700900123", api_host, MUSIC, "Room", time.time() - seconds)
+    leg = Leg(
+        str(uuid.uuid4()), "447700900123", api_host, MUSIC, "Conference", time.time() - seconds
+    )
     sandbox.store.join(leg)
 
 
@@ -250,6 +285,14 @@ def test_a_leg_under_a_minute_old_that_its_own_host_does_not_know_stays(
     lost(regions, None, 59)
     assert browse(regions, "/stream").status_code == 409
     assert len(regions.store.live()) == 1
+
+
+def test_an_api_host_in_capitals_is_the_same_host(start: StartSandbox, connected: set[str]) -> None:
+    sandbox = start(VONAGE_API_HOST="API-us-3.Vonage.com")
+    lost(sandbox, "api-us-3.vonage.com", 61)
+    assert browse(sandbox, "/stream").status_code == 409
+    assert connected == {"api-us-3.vonage.com:443"}
+    assert sandbox.store.live() == []
 
 
 def test_a_wrong_api_host_ends_no_one(conference: InProcess) -> None:

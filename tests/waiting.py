@@ -9,9 +9,9 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 
-def wait_until(look: Callable[[], Value], what: str = "it") -> Value:
-    """Look often, for 10 s, until there is something to see; gives that, or fails."""
-    end = time.monotonic() + 10
+def wait_until(look: Callable[[], Value], what: str = "it", seconds: float = 10) -> Value:
+    """Look often, until there is something to see; gives that, or fails."""
+    end = time.monotonic() + seconds
     seen = look()
     while not seen:
         assert time.monotonic() < end, f"{what} never came"
