@@ -26,7 +26,8 @@ from sandbox.account import Account
 from sandbox.audio import sound
 from sandbox.call import Call
 from sandbox.ncco import read_ncco
-from sandbox.voice_api import REGIONS, Asked, create_voice_api
+from sandbox.server import Connection, Server
+from sandbox.voice_api import REGIONS, Asked, VoiceApi
 from sandbox.webhooks import Tunnel
 
 __all__ = ["FOLDER", "REGIONS", "Account", "Asked", "Call", "Sandbox", "free_port", "sound"]
@@ -56,8 +57,8 @@ class Sandbox(Tunnel):
         self.folder = Path(self._temporary.name)
         self.log = self.folder / "app.log"
         certificate = self.certificate()
-        self.voice_api = create_voice_api(self.account, self.calls, self.asked)
-        self._server = serve(self.voice_api, 0, certificate)
+        self.voice_api = VoiceApi(self.account, self.calls)
+        self._server = Server(self.voice_api, self.asked, certificate, self.connection)
         self.api_port = self._server.server_port
         self.environment = {  # of the app; what is empty is unset, whatever `.env` says
             **os.environ,
@@ -76,14 +77,17 @@ class Sandbox(Tunnel):
         """The files with the certificate of the Voice API, which the app trusts, and its key."""
         return serving.make_ssl_devcert(str(self.folder / "voice-api"), host="localhost")
 
+    def connection(self, *given: Any) -> Connection:
+        """Serve a client's connection to the Voice API; takes what http.server gives."""
+        return Connection(*given)
+
     def __enter__(self) -> Self:
         self.start_app()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop_app()
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.stop()
         self._temporary.cleanup()
 
     def start_app(self) -> None:
@@ -159,12 +163,9 @@ class _Silent(serving.WSGIRequestHandler):  # a client that hangs up is no news
     def log(self, type: str, message: str, *args: Any) -> None: ...
 
 
-def serve(app: Flask, port: int, files: tuple[str, str] | None = None) -> serving.BaseWSGIServer:
-    """Serve an app on this machine until server.shutdown(), with a certificate's files over TLS."""
+def serve(app: Flask, port: int) -> serving.BaseWSGIServer:
+    """Serve an app on this machine until server.shutdown()."""
     server = serving.make_server("127.0.0.1", port, app, threaded=True, request_handler=_Silent)
-    if files:  # hands are shaken in each request's thread: a slow client holds up no other
-        server.ssl_context = tls = serving.load_ssl_context(*files)
-        server.socket = tls.wrap_socket(server.socket, True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     return server
 

@@ -9,6 +9,11 @@ import jwt
 from cryptography.hazmat.primitives import serialization as pem
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+# Seconds from iat for which a token is good. [support article 360000958407]
+WITHOUT_EXP = 15 * 60
+WITH_EXP = 24 * 60 * 60
+NEEDED: Any = {"require": ["iat"]}
+
 
 class Account:
     """An application and its account; the keys are PEM text, and the private one is the app's."""
@@ -30,16 +35,22 @@ class Account:
         signed = {name: value for name, value in signed.items() if value is not None}
         return "Bearer " + jwt.encode(signed, self.signature_secret, algorithm="HS256")
 
-    def refuses(self, authorization: str) -> str | None:
-        """Why the Voice API would not take this Authorization header, or None. [Authentication]"""
+    def check(self, authorization: str) -> None:
+        """ValueError where the Voice API would refuse this Authorization. [Authentication]"""
         scheme, _, token = authorization.partition(" ")
         try:
-            claims = jwt.decode(token, self.public_key, algorithms=["RS256"])
-            hours = (time.time() - claims["iat"]) / 3600  # [support article 360000958407]
-            if scheme != "Bearer" or claims["application_id"] != self.application_id:
-                return "not a Bearer token of this application"
-            if not claims["jti"] or hours > (24 if "exp" in claims else 1 / 4):
-                return "jti is missing, or iat is too long ago"
-        except (jwt.PyJWTError, KeyError, TypeError) as error:
-            return repr(error)
-        return None
+            claims = jwt.decode(token, self.public_key, algorithms=["RS256"], options=NEEDED)
+        except (jwt.PyJWTError, ArithmeticError, RecursionError, TypeError) as error:
+            raise ValueError(repr(error)) from error
+        if scheme != "Bearer" or claims.get("application_id") != self.application_id:
+            raise ValueError("not a Bearer token of this application")
+        if not claims.get("jti"):
+            raise ValueError("jti is missing")
+        issued = claims["iat"]
+        if not isinstance(issued, (int, float)):
+            raise ValueError("iat is no number")
+        longest = WITHOUT_EXP
+        if "exp" in claims:
+            longest = WITH_EXP
+        if issued < int(time.time()) - longest:  # compared so, a long number is no overflow
+            raise ValueError("iat is too long ago")

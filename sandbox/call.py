@@ -15,6 +15,8 @@ from sandbox.webhooks import Tunnel
 
 NAMES = ("from", "to", "from_user", "uuid", "conversation_uuid")  # what most events say of a leg
 TIME = "%Y-%m-%dT%H:%M:%S.000Z"
+API_TIME = "%Y-%m-%d %H:%M:%S"  # [OpenAPI file]
+COSTS = {"rate": "0.00", "price": "0.00", "network": "65512"}
 
 
 @dataclass(eq=False)
@@ -36,6 +38,7 @@ class Call:
     speaks: bool = False  # whether a talk lasts until `go_on`
     status: str = "ringing"
     answered: datetime | None = None  # since when
+    ended_at: datetime | None = None
     over: Event = field(default_factory=Event)
     ended: Event = field(default_factory=Event)  # over, and the app knows
     go_on: Event = field(default_factory=Event)  # to the next action
@@ -93,6 +96,7 @@ class Call:
                 return
             self.tell(line, over=True)
             self.status = status
+            self.ended_at = datetime.now(timezone.utc)
             self.over.set()
             self.go_on.set()
         if status != "completed":
@@ -110,20 +114,51 @@ class Call:
         if status == "answered":  # what is not known yet is null [captured bodies]
             fields |= {"start_time": None, "rate": None, "network": None}
         if status == "completed":
-            lasted = int((now - (began or now)).total_seconds())
-            fields |= {"start_time": began and f"{began:{TIME}}", "end_time": f"{now:{TIME}}"}
-            fields |= {"duration": str(lasted), "rate": "0.00", "price": "0.00"}
-            fields |= {"network": "65512", "disconnected_by": "platform", "sip_code": 200}
+            fields |= {
+                "start_time": began and f"{began:{TIME}}",
+                "end_time": f"{self.ended_at or now:{TIME}}",
+            }
+            fields |= {"duration": self.seconds, **COSTS}
+            fields |= {"disconnected_by": "platform", "sip_code": 200}
         fields |= {"timestamp": f"{now:{TIME}}", **more}
         return self.tunnel.send("POST", "/webhooks/event", fields)
 
     def describe(self) -> dict[str, Any]:
         """The leg as the Voice API describes it. [Voice API]"""
-        known = {name: self.parameters.get(name) for name in ("uuid", "conversation_uuid")}
-        ends = {name: {"type": "phone", "number": self.parameters.get(name)} for name in NAMES[:2]}
-        if user := self.parameters.get("from_user"):
-            ends["from"] = {"type": "app", "user": user}
-        return {**known, **ends, "status": self.status, "direction": "inbound"}
+        described: dict[str, Any] = {
+            "_links": {"self": {"href": f"/calls/{self.uuid}"}},
+            "uuid": self.uuid,
+            "conversation_uuid": self.parameters.get("conversation_uuid"),
+            "to": {"type": "phone", "number": self.parameters.get("to")},
+            "from": self._describe_caller(),
+            "status": self.status,
+            "direction": "inbound",
+        }
+        if self.ended_at:
+            began = self.answered or self.ended_at
+            described["start_time"] = f"{began:{API_TIME}}"
+            described["end_time"] = f"{self.ended_at:{API_TIME}}"
+            described["duration"] = self.seconds
+            described |= COSTS
+        return described
+
+    def _describe_caller(self) -> dict[str, Any] | None:
+        user = self.parameters.get("from_user")
+        if user:
+            return {"type": "app", "user": user}
+        caller = self.parameters.get("from")
+        if not caller:
+            return None
+        if caller.startswith(("sip:", "sips:")):
+            return {"type": "sip", "uri": caller}
+        return {"type": "phone", "number": caller}
+
+    @property
+    def seconds(self) -> str:
+        """How long the call has lasted since it was answered, as its event has it."""
+        if not self.answered or not self.ended_at:
+            return "0"
+        return str(int((self.ended_at - self.answered).total_seconds()))
 
     def start_stream(self, url: str, loop: int, level: float) -> None:
         """Play audio in place of what is heard, as the Voice API. [vonage-java-sdk issue 243]"""

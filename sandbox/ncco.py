@@ -2,20 +2,27 @@
 
 import json
 import re
-from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 import requests
 from pydantic import BaseModel, ValidationError
 from vonage_voice.errors import NccoActionError
 from vonage_voice.models import AudioStreamOptions, Conversation, Input, Stream, Talk
+from werkzeug.http import parse_options_header
 
 MODELS = {model.__name__.lower(): model for model in (Talk, Stream, Conversation, Input)}
+DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 UNUSED = ("record", "connect", "notify", "wait", "transfer")  # by the app: neither checked nor run
 
 
 class RefusedError(ValueError):
     """What Vonage refuses, and why: its two arguments."""
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a Content-Type is application/json, however it is written."""
+    return parse_options_header(content_type)[0].lower() == "application/json"
 
 
 def read_json(data: bytes) -> Any:
@@ -30,8 +37,9 @@ def read_ncco(response: requests.Response | None) -> list[dict[str, Any]]:
     """The NCCO in an answer; ValueError with the reasons if Vonage would not run it."""
     if response is None:
         raise ValueError("The answer webhook cannot be reached.")
-    answer = f"{response.status_code} {response.headers.get('Content-Type')}".partition(";")[0]
-    if answer != "200 application/json":  # [support article on NCCO download]
+    kind = response.headers.get("Content-Type", "")
+    if response.status_code != 200 or not is_json(kind):  # [support article on NCCO download]
+        answer = f"{response.status_code} {kind}".partition(";")[0]
         raise ValueError(f"The answer webhook answered {answer}, not 200 application/json.")
     try:
         return _check_actions(read_json(response.content))
@@ -41,11 +49,17 @@ def read_ncco(response: requests.Response | None) -> list[dict[str, Any]]:
 
 
 def check_stream(body: Any) -> dict[str, Any]:
-    """The body of a request that plays audio, without nulls; raises RefusedError."""
-    level = body.get("level") if isinstance(body, dict) else None
+    """The body of a request that plays audio, with `level` as a number; raises RefusedError."""
+    if not isinstance(body, dict):
+        raise RefusedError("body", "must be an object")
+    for name in ("loop", "level"):
+        if name in body and body[name] is None:
+            raise RefusedError(name, "must not be null")
+    level = body.get("level")
     if isinstance(level, str):  # as in the OpenAPI file; a number in the SDK
-        with suppress(ValueError):
-            body = {**body, "level": float(level)}
+        if not DECIMAL.fullmatch(level):
+            raise RefusedError("level", "must be a number such as -0.4")
+        body = {**body, "level": float(level)}
     return _check(AudioStreamOptions, body)
 
 
@@ -82,6 +96,6 @@ def _check(model: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
             raise RefusedError(name, "must be an array of one http or https URL")
     if given.get("type") == []:
         raise RefusedError("type", "must not be empty")
-    if round(given.get("level", 0) * 10, 6) % 1:
+    if Decimal(str(given.get("level", 0))) * 10 % 1:  # as it is written
         raise RefusedError("level", "must be in steps of 0.1")
     return given

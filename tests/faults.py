@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import socket
+import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,19 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from flask import Response, request
 
-from sandbox import REGIONS, Sandbox
+from sandbox import REGIONS, Asked, Sandbox
+from sandbox.server import Answer, Connection
 
 DROPPED = 444  # what `asked` has for a connection that was dropped: nginx's number for it
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What the Voice API does instead of its work: answers, is slow, drips, or hangs up."""
+    """What the Voice API does instead of its work: answers, is slow, drips, or hangs up.
+
+    Without a `status` it does its work, after the delay; `close` goes with either.
+    """
 
     status: int | None = None
     body: bytes = b'{"title": "As told"}'
@@ -32,13 +34,15 @@ class Fault:
     drip: bool = False  # byte by byte
     every: float = 1  # seconds between two of them
     hang_up: str = ""  # "at once" or "midway"
+    close: str = ""  # the connection after the answer: "announced", or "silent"
 
 
 class FaultySandbox(Sandbox):
     """A sandbox whose Voice API has faults, for requests that pass its rate limit and its token.
 
     `faults` has one Fault for each request to come; the last one stays. `latency` is how many
-    seconds each answer takes. With `certificate_files`, see make_certificate, it uses those.
+    seconds each answer takes, and `connections` how many have been accepted. With
+    `certificate_files`, see make_certificate, it uses those.
     """
 
     def __init__(
@@ -49,36 +53,73 @@ class FaultySandbox(Sandbox):
         **options: Any,
     ) -> None:
         self._certificate_files = certificate_files
-        super().__init__(settings, **options)
+        self._counting = threading.Lock()
+        self.connections = 0
         self.faults: list[Fault] = []
         self.latency = 0.0
-        self.voice_api.before_request(self._fault)
+        super().__init__(settings, **options)
 
     def certificate(self) -> tuple[str, str]:
         """The files given, or else the sandbox's own."""
         return self._certificate_files or super().certificate()
 
-    def _fault(self) -> Response | None:
-        fault = self.faults[0] if self.faults else Fault()
-        del self.faults[: len(self.faults) > 1]
-        time.sleep(self.latency + fault.delay)
+    def connection(self, *given: Any) -> Connection:
+        """Serve a client's connection to the Voice API, with faults."""
+        with self._counting:
+            self.connections += 1
+        return FaultyConnection(self, *given)
+
+    def next_fault(self) -> Fault:
+        """The fault of the request that has just come."""
+        with self._counting:
+            if not self.faults:
+                return Fault()
+            fault = self.faults[0]
+            if len(self.faults) > 1:
+                del self.faults[0]
+            return fault
+
+
+class FaultyConnection(Connection):
+    """A connection on which each answer may be as the sandbox's next fault says."""
+
+    def __init__(self, sandbox: FaultySandbox, *given: Any) -> None:
+        self.sandbox = sandbox
+        self.fault = Fault()
+        super().__init__(*given)
+
+    def respond(self, asked: Asked) -> Answer:
+        """Do the work, or what the fault says."""
+        self.fault = fault = self.sandbox.next_fault()
+        time.sleep(self.sandbox.latency + fault.delay)
         if fault.hang_up == "at once":
-            request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
-            return Response(status=DROPPED)
+            return Answer(DROPPED, b"")
         if fault.status is None and not fault.hang_up:
-            return None
-        length = len(fault.body) + 100 * bool(fault.hang_up)
-        body = _drip(fault) if fault.drip else fault.body
-        response = Response(body, fault.status or 200, fault.headers)
-        response.headers.setdefault("Content-Type", "application/json")
-        response.headers["Content-Length"] = str(length)
-        return response
+            return super().respond(asked)
+        return Answer(fault.status or 200, fault.body, fault.headers)
 
-
-def _drip(fault: Fault) -> Iterator[bytes]:
-    for byte in fault.body:
-        yield bytes([byte])
-        time.sleep(fault.every)
+    def send(self, answer: Answer) -> None:
+        """Send an answer, or a part of it."""
+        fault = self.fault
+        self.fault = Fault()  # what is refused has none
+        if fault.close == "announced":
+            answer = replace(answer, headers={**answer.headers, "Connection": "close"})
+        if fault.close or fault.hang_up:
+            self.close_connection = True
+        if fault.hang_up == "at once":
+            return
+        if fault.hang_up == "midway":
+            longer = str(len(answer.body) + 100)
+            answer = replace(answer, headers={**answer.headers, "Content-Length": longer})
+        if not fault.drip:
+            super().send(answer)
+            return
+        length = {"Content-Length": str(len(answer.body))}
+        super().send(replace(answer, body=b"", headers={**answer.headers, **length}))
+        for byte in answer.body:
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            time.sleep(fault.every)
 
 
 def make_certificate(folder: Path) -> tuple[str, str]:

@@ -2,8 +2,10 @@
 
 What no source says, and the sandbox does all the same, so that it is not decided twice:
 
-- A field that is null is as if it were left out, in NCCOs and in the Voice API; an unknown field
-  of an action passes. In an NCCO `level` is a number only. Empty texts and names pass.
+- In an NCCO a field that is null is as if it were left out, `level` is a number only, and empty
+  texts and names pass. An unknown field of an action passes.
+- A caller without a number is described by the Voice API as `from: null`, a SIP caller by its URI,
+  a user of the Client SDK as of type `app`.
 - `bargeIn` asks for `input` as the very next action, in `talk` as in `stream`. An `input` waits
   for no more keys: it gives those that were pressed since the `bargeIn` before it began.
 - SSML tags are taken out before the 1,500 characters of a `talk` are counted.
@@ -66,6 +68,7 @@ INPUT: dict[str, Any] = {"action": "input", "type": ["dtmf"]}
     ("stream: level above 1", [{**STREAM, "level": 1.1}], REFERENCE),
     ("stream: level below -1", [{**STREAM, "level": -1.1}], REFERENCE),
     ("stream: level between steps", [{**STREAM, "level": 0.55}], REFERENCE),
+    ("stream: level just beside a step", [{**STREAM, "level": 0.40000001}], REFERENCE),
     ("stream: level is text", [{**STREAM, "level": "0.5"}], SDK),
     ("stream: level is true", [{**STREAM, "level": True}], SDK),
     ("stream: loop below 0", [{**STREAM, "loop": -1}], SDK),
@@ -115,6 +118,7 @@ def test_an_ncco_is_refused(sandbox: StubbedSandbox, example: Any) -> None:
 
 @rules(
     ("no action at all", [], REFERENCE),
+    ("stream: every step", [{**STREAM, "level": tenth / 10} for tenth in range(-10, 11)], SDK),
     ("stream with all fields", [{**STREAM, "level": -0.3, "loop": 0, "bargeIn": False}], REFERENCE),
     ("stream: level of whole numbers", [{**STREAM, "level": 1}], REFERENCE),
     ("stream: a scheme in capitals", [{**STREAM, "streamUrl": ["HTTPS://example.com/a"]}], OPENAPI),
@@ -157,6 +161,17 @@ def test_an_answer_is_refused_and_not_asked_for_again(
 ) -> None:
     sandbox.answers = [example, [ROOM]]
     assert "is cut off: " in sandbox.dial().story[-1]
+
+
+@rules(
+    ("with capitals", "Application/JSON", DOWNLOAD),
+    ("with a blank and a charset", "application/json ;charset=utf-8", DOWNLOAD),
+)
+def test_an_ncco_is_taken_however_its_type_is_written(
+    sandbox: StubbedSandbox, example: str
+) -> None:
+    sandbox.answers = [Response(json.dumps([ROOM]), headers={"Content-Type": example})]
+    sandbox.dial().hears("is in the conference")
 
 
 @rules(*((f"status {code}", code, TROUBLESHOOTING) for code in (429, 503, 504)))
