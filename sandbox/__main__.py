@@ -1,68 +1,112 @@
-"""The command line: the story of each call, beside what the app logs, until Ctrl-C."""
+"""The command line: runs the app, dials, and prints what happens, until Ctrl-C."""
 
 import argparse
-import re
 import signal
 import socket
 import sys
 import threading
-import time
-from contextlib import suppress
 
-import sandbox
+from sandbox import Sandbox, serve
 from sandbox.phone import create_phone
+from sandbox.story import Story
+
+ABOUT = """Hear what the server does, without a Vonage account. This runs the server (app.py) and
+stands in for Vonage on this machine: it dials once, and prints what the caller hears and what
+the server is asked. Then press Play on the server's page, or dial yourself, on the phone in
+your browser; both addresses are printed. Ctrl-C ends it all."""
+NEXT = "press Play on the page, or dial on the phone; Ctrl-C ends it"
+POLL = 0.1  # seconds between two looks at the app
 
 
 def main() -> int:
     """Print what happens: exit status 0 at Ctrl-C or SIGTERM, 1 where the app has ended."""
-    parser = argparse.ArgumentParser("python -m sandbox", description=sandbox.__doc__)
-    parser.add_argument("--callers", type=int, default=1, help="how many dial (1); 0 only serves")
-    parser.add_argument("--quorum", default="", help="how many callers start the conference")
-    parser.add_argument("--stream", action="store_true", help="answer with music, not a conference")
-    parser.add_argument("--port", type=int, default=9000, help="where the app listens (9000)")
-    parser.add_argument("--phone-port", type=int, help="where the phone is (the port after it)")
+    options = read_options()
+    settings = {"ANSWER_WITH": "conversation"}
+    if options.stream:
+        settings["ANSWER_WITH"] = "stream"
+    if options.quorum:
+        settings["VOICE_CONFERENCE_QUORUM"] = str(options.quorum)
+    ending = threading.Event()
+
+    def end(*_: object) -> None:
+        ending.set()
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        if hasattr(signal, name):  # Windows lacks one, all others another
+            signal.signal(getattr(signal, name), end)
+    vonage = Sandbox(settings, port=options.port)
+    vonage.log.touch()
+    story = Story(vonage.log, vonage.calls, sys.stdout)
+    vonage.on_line = story.say
+    try:
+        with vonage:
+            serve(create_phone(vonage), options.phone_port)
+            story.say("sandbox", f"the page:   {vonage.app_url}")
+            story.say("sandbox", f"the phone:  http://localhost:{options.phone_port}")
+            story.say("sandbox", f"Vonage sees {vonage.public_url} (made up)")
+            status = run(vonage, story, options.callers, ending)
+            story.close()
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return status
+
+
+def run(vonage: Sandbox, story: Story, callers: int, ending: threading.Event) -> int:
+    """Let callers dial until the end; gives the exit status."""
+
+    def dial() -> None:
+        for _ in range(callers):
+            if ending.is_set():
+                return
+            vonage.dial().heard.wait()
+        story.say("sandbox", NEXT)
+
+    dialling = threading.Thread(target=dial, daemon=True)
+    dialling.start()
+    status = None
+    while status is None and not ending.wait(POLL):
+        status = vonage.app.poll()
+        story.read_log()
+    ending.set()
+    if status is None:
+        story.say("sandbox", "the end: all hang up")
+    else:
+        story.say("sandbox", f"app.py has ended by itself, with status {status}")
+    vonage.hang_up_all()
+    dialling.join(2)  # it may just dial
+    vonage.hang_up_all()
+    if status is None:
+        return 0
+    return 1
+
+
+def read_options() -> argparse.Namespace:
+    """The options given; ends the program with status 2 if one is wrong."""
+    parser = argparse.ArgumentParser("python -m sandbox", description=ABOUT)
+    add = parser.add_argument
+    add("--callers", type=int, default=1, metavar="N", help="how many dial, in turn (default: 1)")
+    add("--quorum", type=int, metavar="N", help="callers wait, with music, for N (2 to 50)")
+    add(
+        "--stream",
+        action="store_true",
+        help="callers hear music at once, and the call ends with it",
+    )
+    add("--port", type=int, default=9000, metavar="N", help="the port of the page (default: 9000)")
+    add("--phone-port", type=int, metavar="N", help="the phone's port (default: the next one)")
     options = parser.parse_args()
     if options.callers < 0:
         parser.error("--callers must be 0 or more")
-    phone_port = options.phone_port or options.port + 1
-    for name, port in (("--port", options.port), ("--phone-port", phone_port)):
+    if options.quorum is not None and not 2 <= options.quorum <= 50:
+        parser.error("--quorum must be 2 to 50")
+    if options.phone_port is None:
+        options.phone_port = options.port + 1
+    for name, port in (("--port", options.port), ("--phone-port", options.phone_port)):
         try:
             socket.create_server(("127.0.0.1", port)).close()
         except (OSError, OverflowError):
             parser.error(f"port {port} is in use or not allowed: choose another with {name}")
-    answer = "stream" if options.stream else "conversation"
-    settings = {"ANSWER_WITH": answer, "VOICE_CONFERENCE_QUORUM": options.quorum}
-    began, ending = time.monotonic(), threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: ending.set())
-
-    def say(name: str, line: str) -> None:
-        line = re.sub(r"https://[^/]*\.ngrok\.example/", "…/", line)
-        with suppress(OSError, UnicodeError):  # the terminal is closed, or knows few letters
-            print(f"{time.monotonic() - began:6.1f} s  {name:9}  {line}\n", end="", flush=True)
-
-    def dial() -> None:
-        for _ in range(options.callers):
-            vonage.dial()
-
-    vonage = sandbox.Sandbox(settings, port=options.port, on_line=say)
-    try:
-        with vonage, vonage.log.open() as log:
-            sandbox.serve(create_phone(vonage), phone_port)
-            say("sandbox", f"the app is at {vonage.app_url}, and for Vonage at {vonage.public_url}")
-            say("sandbox", f"the phone is at http://localhost:{phone_port}; Ctrl-C ends all")
-            threading.Thread(target=dial, daemon=True).start()
-            status = None
-            while status is None and not ending.wait(0.1):
-                status = vonage.app.poll()
-                for line in log:
-                    say("app", line.rstrip())
-            ended = "the sandbox has ended" if status is None else f"app.py has ended: {status}"
-            say("sandbox", ended)
-            vonage.hang_up_all(f"hangs up: {ended}")
-    except RuntimeError as error:
-        sys.exit(str(error))
-    return 0 if status is None else 1
+    return options
 
 
 if __name__ == "__main__":

@@ -6,8 +6,13 @@ import uuid
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives import serialization as pem
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 # Seconds from iat for which a token is good. [support article 360000958407]
 WITHOUT_EXP = 15 * 60
@@ -20,20 +25,28 @@ class Account:
 
     def __init__(self) -> None:
         key = rsa.generate_private_key(65537, 2048)
-        private = pem.PrivateFormat.PKCS8, pem.NoEncryption()
-        public = pem.PublicFormat.SubjectPublicKeyInfo
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        self.private_key = private.decode()
+        self.public_key = public.decode()
         self.application_id = str(uuid.uuid4())
         self.signature_secret = uuid.uuid4().hex + uuid.uuid4().hex
-        self.private_key = key.private_bytes(pem.Encoding.PEM, *private).decode()
-        self.public_key = key.public_key().public_bytes(pem.Encoding.PEM, public).decode()
 
     def sign(self, body: bytes = b"", **claims: Any) -> str:
         """The Authorization of a webhook; `claims` replace Vonage's, or leave one out (None)."""
-        signed: dict[str, Any] = {"iat": int(time.time()), "jti": str(uuid.uuid4())}
-        signed |= {"iss": "Vonage", "api_key": "abcd1234", "application_id": self.application_id}
-        signed |= {"payload_hash": hashlib.sha256(body).hexdigest() if body else None, **claims}
-        signed = {name: value for name, value in signed.items() if value is not None}
-        return "Bearer " + jwt.encode(signed, self.signature_secret, algorithm="HS256")
+        signed: dict[str, Any] = {
+            "iat": int(time.time()),
+            "jti": str(uuid.uuid4()),
+            "iss": "Vonage",
+            "api_key": "abcd1234",
+            "application_id": self.application_id,
+        }
+        if body:
+            signed["payload_hash"] = hashlib.sha256(body).hexdigest()
+        signed.update(claims)
+        kept = {name: value for name, value in signed.items() if value is not None}
+        token = jwt.encode(kept, self.signature_secret, algorithm="HS256")
+        return f"Bearer {token}"
 
     def check(self, authorization: str) -> None:
         """ValueError where the Voice API would refuse this Authorization. [Authentication]"""
@@ -41,6 +54,7 @@ class Account:
         try:
             claims = jwt.decode(token, self.public_key, algorithms=["RS256"], options=NEEDED)
         except (jwt.PyJWTError, ArithmeticError, RecursionError, TypeError) as error:
+            # PyJWT's own errors, and those that its older versions raise beside them
             raise ValueError(repr(error)) from error
         if scheme != "Bearer" or claims.get("application_id") != self.application_id:
             raise ValueError("not a Bearer token of this application")

@@ -1,68 +1,109 @@
-"""Which audio Vonage can play, and how long it lasts: an MP3, or a WAV of 16 bits."""
+"""Which audio Vonage can play, and about how long it lasts: an MP3, or a WAV of 16 bits."""
 
+import io
 import re
-import struct
+import wave
 
 # How a frame of an MP3 starts: sync, MPEG 1, 2 or 2.5, layer III, and a bit rate.
 FRAME = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef].", re.DOTALL)
 SEARCHED = 65536  # bytes in which a frame must come, as in mpg123
-KILOBITS_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
-KILOBITS_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+KILOBITS_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # MPEG 1
+KILOBITS_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)  # MPEG 2 and 2.5
+HERTZ = (44100, 48000, 32000)  # MPEG 1; MPEG 2 has half of it, MPEG 2.5 a quarter
+WAV_HEADER = 44  # bytes, at least
+# How files start that people take for what Vonage plays.
+OTHERS = {
+    b"OggS": "Ogg",
+    b"fLaC": "FLAC",
+    b"FORM": "AIFF",
+    b"\xff\xf1": "AAC",
+    b"\xff\xf9": "AAC",
+    b"\x1aE\xdf\xa3": "WebM",
+    b"\x89PNG": "a picture",
+    b"<": "a web page",
+}
 
 
 def sound(data: bytes) -> tuple[str, float]:
     """What audio this is, "MP3" or "WAV", and its seconds; ValueError if Vonage cannot play it."""
-    is_wav = data[:4] == b"RIFF" and data[8:12] == b"WAVE"
-    kind, seconds = ("WAV", _wav_seconds(data)) if is_wav else ("MP3", _mp3_seconds(data))
-    if not seconds:
-        raise ValueError("neither an MP3 nor a WAV with sound in it")
-    return kind, seconds
+    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
+        return "WAV", _wav_seconds(data)
+    if not data:
+        raise ValueError("it is empty, neither an MP3 nor a WAV")
+    if data[4:8] == b"ftyp":
+        raise ValueError("it is MP4 or M4A (AAC), neither an MP3 nor a WAV")
+    for start, name in OTHERS.items():
+        if data.startswith(start):
+            raise ValueError(f"it is {name}, neither an MP3 nor a WAV")
+    return "MP3", _mp3_seconds(data)
 
 
 def _wav_seconds(data: bytes) -> float:
     """How long a WAV lasts: of 16 bits [NCCO reference], mono, 8 or 16 kHz [.NET SDK]."""
-    at, size, name, form = 12, 0, b"", b""
-    while name != b"data" and at + size + 8 <= len(data):
-        name, size, at = *struct.unpack_from("<4sI", data, at + size), at + size + 8
-        form = data[at : at + size] if name == b"fmt " else form
-        size += size % 2  # chunks have an even length
-    if name != b"data" or len(form) < 16:
-        return 0
-    coding, channels, hertz, _, _, bits = struct.unpack_from("<HHIIHH", form)
-    if coding == 0xFFFE:  # extensible: the coding comes later
-        coding = int.from_bytes(form[24:26], "little")
-    if (coding, bits, channels) != (1, 16, 1) or hertz not in (8000, 16000):
-        has = f"{bits} bits, {channels} channels, {hertz} Hz, coding {coding}"
-        raise ValueError(f"a WAV of {has}, not 16 bits, 1 channel, 8000 or 16000 Hz, coding 1")
-    rest = len(data) - at  # the size is 0 or too large in a WAV written while it was recorded
-    return float((min(size, rest) or rest) / 2 / hertz)
+    try:
+        with wave.open(io.BytesIO(data)) as file:
+            bits = 8 * file.getsampwidth()
+            channels = file.getnchannels()
+            hertz: int = file.getframerate()
+    except (wave.Error, EOFError) as error:
+        raise ValueError(f"it is a WAV that cannot be read: {error}") from error
+    if bits != 16 or channels != 1 or hertz not in (8000, 16000):
+        has = f"{bits} bits, {hertz / 1000:g} kHz, {_channels(channels)}"
+        raise ValueError(f"it is a WAV of {has}; it must be 16 bits, 8 or 16 kHz, mono")
+    if len(data) <= WAV_HEADER:
+        raise ValueError("it is a WAV without sound in it")
+    return len(data) / (2 * hertz)  # its header may not know: it may be written while recorded
+
+
+def _channels(number: int) -> str:
+    if number == 1:
+        return "mono"
+    if number == 2:
+        return "stereo"
+    return f"{number} channels"
 
 
 def _mp3_seconds(data: bytes) -> float:
-    """How long its frames last: two of a kind in a row, or a last one. Players skip the rest."""
-    at, good, seconds = 0, 0, 0.0
+    """How long an MP3 lasts if all of it is like its first frame, which another must follow."""
+    at = _after_tag(data)
+    last = at + SEARCHED
     while True:
-        if data[at : at + 3] == b"ID3" and len(data) >= at + 10:
-            sizes = zip(data[at + 6 : at + 10], (21, 14, 7, 0), strict=True)
-            at = good = at + 10 + sum((byte & 0x7F) << shift for byte, shift in sizes)
-        found = FRAME.search(data, at, good + SEARCHED)
-        if not found:
-            return seconds
-        at, end, lasts = found.start() + 1, found.start(), 0.0
-        first = frame = _frame(data, end)
-        while first and frame and frame[0] == first[0]:
-            end, lasts = frame[1], lasts + frame[2]
-            frame = _frame(data, end)
-        if first and (lasts > first[2] or end == len(data)):
-            at, good, seconds = end, end, seconds + lasts
+        match = FRAME.search(data, at, last)
+        if match is None:
+            raise ValueError("it is neither an MP3 nor a WAV")
+        start = match.start()
+        length, rate = _frame(match[0])
+        end = start + length
+        if length and (end == len(data) or data[end : end + 2] == data[start : start + 2]):
+            return (len(data) - start) / rate
+        at = start + 1
 
 
-def _frame(data: bytes, at: int) -> tuple[int, int, float] | None:
-    """The sampling rate of the MP3 frame here, its end, and its seconds; None without one."""
-    if not FRAME.match(data, at) or data[at + 2] & 12 == 12:
-        return None
-    version, rate, bits = data[at + 1] >> 3 & 3, data[at + 2] >> 2 & 3, data[at + 2] >> 4
-    hertz = (44100, 48000, 32000)[rate] >> {3: 0, 2: 1, 0: 2}[version]
-    samples, kilobits = (1152, KILOBITS_1) if version == 3 else (576, KILOBITS_2)
-    end = at + samples // 8 * kilobits[bits - 1] * 1000 // hertz + (data[at + 2] >> 1 & 1)
-    return (hertz, end, samples / hertz) if end <= len(data) else None
+def _after_tag(data: bytes) -> int:
+    """Where the ID3 tag at the beginning ends, in which frames of an MP3 may be a picture's."""
+    if data[:3] != b"ID3" or len(data) < 10:
+        return 0
+    size = 0
+    for byte in data[6:10]:
+        size = size * 128 + (byte & 127)
+    return 10 + size
+
+
+def _frame(header: bytes) -> tuple[int, float]:
+    """A frame's length in bytes, and the bytes for a second; the length is 0 where it is none."""
+    version = header[1] >> 3 & 3
+    rate = header[2] >> 2 & 3
+    if rate == 3:
+        return 0, 0
+    hertz = HERTZ[rate]
+    samples = 1152
+    kilobits = KILOBITS_1
+    if version != 3:  # MPEG 2, or 2.5
+        samples = 576
+        kilobits = KILOBITS_2
+        hertz //= 2
+    if version == 0:
+        hertz //= 2
+    a_second = kilobits[(header[2] >> 4) - 1] * 125
+    padding = header[2] >> 1 & 1
+    return samples * a_second // hertz + padding, a_second

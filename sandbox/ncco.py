@@ -66,19 +66,32 @@ def check_stream(body: Any) -> dict[str, Any]:
 def _check_actions(ncco: Any) -> list[dict[str, Any]]:
     if not isinstance(ncco, list):
         raise RefusedError("NCCO", "must be an array")
-    names = [action.get("action") if isinstance(action, dict) else None for action in ncco]
-    for name, action, following in zip(names, ncco, [*names[1:], None], strict=False):
-        if name in UNUSED:
-            continue
-        if not isinstance(name, str) or name not in MODELS:
-            raise RefusedError("action", f"must be the name of one, not {json.dumps(name)[:80]}")
-        fields = {key: value for key, value in action.items() if key != "action"}
-        if isinstance(fields.get("text"), str):  # of which SSML tags do not count
-            fields["text"] = re.sub(r"</?[a-zA-Z][^<>]*>", "", fields["text"])
-        # Of 2021: the next action that is no stream. [NCCO reference; Java SDK: the next one]
-        if _check(MODELS[name], fields).get("bargeIn") and following != "input":
-            raise RefusedError("bargeIn", "the next action must be input")
+    for number, action in enumerate(ncco):
+        following = ncco[number + 1 : number + 2]
+        _check_action(action, following)
     return ncco
+
+
+def _check_action(action: Any, following: list[Any]) -> None:
+    """Check one action, after which come `following`: another one, or none."""
+    name = None
+    if isinstance(action, dict):
+        name = action.get("action")
+    if name in UNUSED:
+        return
+    if not isinstance(name, str) or name not in MODELS:
+        raise RefusedError("action", f"must be the name of one, not {json.dumps(name)[:80]}")
+    fields = {key: value for key, value in action.items() if key != "action"}
+    if isinstance(fields.get("text"), str):  # of which SSML tags do not count
+        fields["text"] = re.sub(r"</?[a-zA-Z][^<>]*>", "", fields["text"])
+    given = _check(MODELS[name], fields)
+    if not given.get("bargeIn"):
+        return
+    # Of 2021: the next action that is no stream. [NCCO reference; Java SDK: the next one]
+    for other in following:
+        if isinstance(other, dict) and other.get("action") == "input":
+            return
+    raise RefusedError("bargeIn", "the next action must be input")
 
 
 def _check(model: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
@@ -87,15 +100,21 @@ def _check(model: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
         given = model.model_validate(fields, strict=True).model_dump(exclude_none=True)
     except ValidationError as error:
         problem = error.errors()[0]
-        name = ".".join(map(str, problem["loc"])) or "body"
-        raise RefusedError(name, problem["msg"]) from error
+        place = [str(part) for part in problem["loc"]]
+        raise RefusedError(".".join(place) or "body", problem["msg"]) from error
     except NccoActionError as error:
         raise RefusedError("mute", str(error)) from error
-    for name in {"streamUrl", "stream_url", "musicOnHoldUrl"} & given.keys():
-        if len(given[name]) != 1 or not re.match(r"(?i)https?://[^/]", given[name][0]):
-            raise RefusedError(name, "must be an array of one http or https URL")
+    for name in ("streamUrl", "stream_url", "musicOnHoldUrl"):
+        if name in given:
+            _check_urls(name, given[name])
     if given.get("type") == []:
         raise RefusedError("type", "must not be empty")
-    if Decimal(str(given.get("level", 0))) * 10 % 1:  # as it is written
+    level = Decimal(str(given.get("level", 0)))  # as it is written
+    if level * 10 % 1:
         raise RefusedError("level", "must be in steps of 0.1")
     return given
+
+
+def _check_urls(name: str, urls: list[str]) -> None:
+    if len(urls) != 1 or not re.match("https?://[^/]", urls[0], re.IGNORECASE):
+        raise RefusedError(name, "must be an array of one http or https URL")

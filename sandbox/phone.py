@@ -3,75 +3,126 @@
 import json
 from collections.abc import Iterator
 from queue import Queue
-from threading import Thread
+from threading import Semaphore, Thread
+from typing import Any
 
-from flask import Flask, Response, abort, request
+from flask import Flask, Response, abort, render_template, request
 
 from sandbox import Call, Sandbox
 
-MOST = 5  # a browser has six connections a host, and each call is one
-HEARTBEAT = 0.5  # seconds, after which it shows that a tab is gone
+MOST_CALLS = 5  # a browser has six connections a host, and each call takes one
+HEARTBEAT = 0.5  # seconds; writing to a tab that is gone fails, and so shows that it is gone
+KEYS = set("0123456789*#")
 PROXIES = ("Forwarded", "Via", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Host")
-HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} | {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "connect-src 'self'; media-src blob: data:; img-src data:; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'",
-}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "media-src blob: data:; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
 
 
 def create_phone(vonage: Sandbox) -> Flask:
-    """The page of the phone, and its calls: each is one request, and ends with it."""
+    """The page of the phone, and its calls: each call is one request, and ends with it."""
     phone = Flask(__name__, static_url_path="")
-    phone.add_url_rule("/", view_func=lambda: phone.send_static_file("phone.html"))
+    phone.before_request(check_origin)
+    phone.after_request(add_headers)
+    free_lines = Semaphore(MOST_CALLS)
 
-    @phone.before_request
-    def check() -> None:  # that it comes from the page itself, in a browser on this machine
-        here = request.host.partition(":")[0] in ("localhost", "127.0.0.1")
-        site = request.headers.get("Sec-Fetch-Site", "none")
-        own = site == "same-origin" or (site == "none" and request.path == "/")
-        if not here or not own or any(name in request.headers for name in PROXIES):
-            abort(403)
-
-    @phone.after_request
-    def protect(response: Response) -> Response:
-        response.headers.update(HEADERS)
-        return response
+    @phone.get("/")
+    def page() -> str:
+        return render_template("phone.html", app_url=vonage.app_url)
 
     @phone.get("/dial")
     def dial() -> Response:
-        return Response(_events(vonage), mimetype="text/event-stream")
+        return Response(events(vonage, free_lines), mimetype="text/event-stream")
 
-    @phone.route("/calls/<uuid>/<what>", methods=["GET", "POST"])
-    def control(uuid: str, what: str) -> Response:
-        call = vonage.calls.get(uuid) or abort(404)
-        if what == "press":
-            call.press(request.get_data(as_text=True))
-        elif what == "spoken":
-            call.go_on.set()
-        elif what == "hang-up":
-            call.hang_up()
-        audio = call.audio if what == "audio" else b""
-        return Response(audio, mimetype="application/octet-stream")
+    @phone.get("/calls/<uuid>/audio")
+    def audio(uuid: str) -> Response:
+        call = find(vonage, uuid)
+        return Response(call.audio, mimetype="application/octet-stream")
+
+    @phone.post("/calls/<uuid>/press")
+    def press(uuid: str) -> Response:
+        call = find(vonage, uuid)
+        key = request.get_data(as_text=True)
+        if key not in KEYS:
+            abort(400)
+        call.press(key)
+        return Response(status=204)
+
+    @phone.post("/calls/<uuid>/spoken")
+    def spoken(uuid: str) -> Response:
+        call = find(vonage, uuid)
+        call.go_on.set()
+        return Response(status=204)
+
+    @phone.post("/calls/<uuid>/hang-up")
+    def hang_up(uuid: str) -> Response:
+        call = find(vonage, uuid)
+        call.hang_up()
+        return Response(status=204)
 
     return phone
 
 
-def _events(vonage: Sandbox) -> Iterator[str]:
-    """Dial, give each line of the story as an event, and hang up when no one reads them."""
-    if sum(call.speaks and not call.over.is_set() for call in list(vonage.calls.values())) >= MOST:
-        full = f"Only {MOST} calls at a time: hang up in another tab."
-        yield f"data: {json.dumps({'line': full, 'over': True})}\n\n"
+def check_origin() -> None:
+    """Refuse all but the page itself, in a browser on this machine, with 403."""
+    host = request.host.partition(":")[0]
+    if host not in ("localhost", "127.0.0.1"):
+        abort(403)
+    for name in PROXIES:
+        if name in request.headers:
+            abort(403)
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    if site == "none" and request.path == "/":  # typed into the address bar
+        return
+    if site != "same-origin":
+        abort(403)
+
+
+def add_headers(response: Response) -> Response:
+    """Forbid to keep, to frame, and to run anything from elsewhere."""
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Content-Security-Policy"] = POLICY
+    return response
+
+
+def find(vonage: Sandbox, uuid: str) -> Call:
+    """The call with this uuid, or 404."""
+    if uuid not in vonage.calls:
+        abort(404)
+    return vonage.calls[uuid]
+
+
+def events(vonage: Sandbox, free_lines: Semaphore) -> Iterator[str]:
+    """Dial, give each of the call's sounds as a server-sent event, and then hang up.
+
+    The response is closed when nobody reads it any more, which hangs up, too.
+    """
+    if not free_lines.acquire(blocking=False):
+        full = f"Only {MOST_CALLS} calls at a time: hang up in another tab"
+        yield event({"what": "over", "why": full})
         return
     dialled: Queue[Call] = Queue()
     Thread(target=vonage.dial, kwargs={"phone": dialled.put}, daemon=True).start()
-    call, lines = dialled.get(), 0
+    call = dialled.get()
     try:
-        while not call.over.is_set() or lines < len(call.sounds):
+        sent = 0
+        while sent < len(call.sounds) or not call.over.is_set():
             with call.news:
-                news = call.news.wait_for(lambda: call.sounds[lines:], HEARTBEAT)  # noqa: B023
-            for heard in news:
-                yield f"data: {json.dumps(heard)}\n\n"
-            yield ":\n\n"
-            lines += len(news)
+                if sent == len(call.sounds):
+                    call.news.wait(HEARTBEAT)
+                new = call.sounds[sent:]
+            for sound in new:
+                yield event(sound)
+            sent += len(new)
+            yield ":\n\n"  # a comment, for the heartbeat
     finally:
+        free_lines.release()
         call.hang_up()
+
+
+def event(sound: dict[str, Any]) -> str:
+    """A sound as a server-sent event."""
+    return f"data: {json.dumps(sound)}\n\n"

@@ -1,4 +1,4 @@
-"""What all tests have in common: fixtures from three files, and an environment that says nothing.
+"""What all tests have in common: fixtures from five files, and an environment that says nothing.
 
 The variables of whoever runs the tests, such as proxies, settings, and time zones, reach no test.
 """
@@ -23,4 +23,10 @@ if hasattr(time, "tzset"):
     time.tzset()  # TZ is gone
 
 # They import the app, so they come after the above.
-pytest_plugins = ["tests.settings", "tests.sandboxes", "tests.servers", "tests.browser"]
+pytest_plugins = [
+    "tests.settings",
+    "tests.sandboxes",
+    "tests.servers",
+    "tests.browser",
+    "tests.phone",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from sandbox import REGIONS, Asked, Sandbox
+from sandbox import REGIONS, Asked, Call, Sandbox
 from sandbox.server import Answer, Connection
 
 DROPPED = 444  # what `asked` has for a connection that was dropped: nginx's number for it
@@ -37,12 +38,26 @@ class Fault:
     close: str = ""  # the connection after the answer: "announced", or "silent"
 
 
+class HeardCall(Call):
+    """A call whose story a test can wait for."""
+
+    def hears(self, text: str, timeout: float = 10) -> str:
+        """Wait for a line of the story with this text in it, and give it; fail without one."""
+        with self.news:
+            self.news.wait_for(lambda: text in "\n".join(self.story), timeout)
+            for line in self.story:
+                if text in line:
+                    return line
+        raise AssertionError(f"{self.name} never hears {text!r}, but: {self.story}")
+
+
 class FaultySandbox(Sandbox):
     """A sandbox whose Voice API has faults, for requests that pass its rate limit and its token.
 
     `faults` has one Fault for each request to come; the last one stays. `latency` is how many
-    seconds each answer takes, and `connections` how many have been accepted. With
-    `certificate_files`, see make_certificate, it uses those.
+    seconds each answer takes, and `connections` how many have been accepted. `web` has other
+    public hosts, and the servers here in their place. With `certificate_files`, see
+    make_certificate, it uses those.
     """
 
     def __init__(
@@ -57,6 +72,7 @@ class FaultySandbox(Sandbox):
         self.connections = 0
         self.faults: list[Fault] = []
         self.latency = 0.0
+        self.web: dict[str, str] = {}
         super().__init__(settings, **options)
 
     def certificate(self) -> tuple[str, str]:
@@ -68,6 +84,34 @@ class FaultySandbox(Sandbox):
         with self._counting:
             self.connections += 1
         return FaultyConnection(self, *given)
+
+    def server_of(self, host: str) -> str | None:
+        """The address of the server on this machine to which a public host leads, if one does."""
+        if host in self.web:
+            return self.web[host]
+        return super().server_of(host)
+
+    def create_call(self, **given: Any) -> HeardCall:
+        """A call of which a test can wait for what is heard."""
+        return HeardCall(**given)
+
+    def dial(
+        self,
+        parameters: dict[str, Any] | None = None,
+        *,
+        method: str = "POST",
+        region: str = REGIONS[0],
+        pick_up: bool = True,
+        answered_first: bool = False,
+        phone: Callable[[Call], None] | None = None,
+    ) -> HeardCall:
+        """Call the number; `answered_first` as a support article has it."""
+        call = self.ring(parameters, region, phone)
+        if answered_first:
+            call.answer()
+        self.connect(call, method, pick_up)
+        assert isinstance(call, HeardCall)
+        return call
 
     def next_fault(self) -> Fault:
         """The fault of the request that has just come."""

@@ -33,8 +33,9 @@ class StubbedSandbox(FaultySandbox):
 
     def start_app(self) -> None:
         """Serve the stub on the app's port."""
-        self.answers: list[Any] = [[{"action": "conversation", "name": "Room"}]]
+        self.answers: list[Any] = [[{"action": "conversation", "name": "Conference"}]]
         self.webhooks: list[Webhook] = []
+        self.arrived = threading.Condition()
         self.files: dict[str, Response] = {}
         options: dict[str, Any] = {"threaded": True, "request_handler": _Silent}
         self._stub = make_server("127.0.0.1", self.port, self._serve, **options)
@@ -51,7 +52,7 @@ class StubbedSandbox(FaultySandbox):
         self.hang_up_all()
         for kept in (self.calls, self.webhooks, self.asked, self.files, self.web):
             kept.clear()
-        self.answers[:] = [[{"action": "conversation", "name": "Room"}]]
+        self.answers[:] = [[{"action": "conversation", "name": "Conference"}]]
 
     def events(self, call: Call) -> list[dict[str, Any]]:
         """The parameters of the events about a call that came in."""
@@ -59,21 +60,39 @@ class StubbedSandbox(FaultySandbox):
         ids = (call.uuid, call.parameters.get("conversation_uuid"))
         return [one for one in events if {one.get("uuid"), one.get("conversation_uuid")} & {*ids}]
 
+    def rtc(self, call: Call, number: int) -> list[dict[str, Any]]:
+        """The parameters of the first RTC events about a call, which this waits for."""
+
+        def find() -> list[dict[str, Any]]:
+            events = [one.parameters for one in self.webhooks if one.path == "/webhooks/rtc"]
+            return [event for event in events if event["body"]["channel"]["id"] == call.uuid]
+
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: len(find()) >= number, 5), find()
+        return find()
+
     @property
     def _serve(self) -> Any:
         return Request.application(self._answer)
 
     def _answer(self, request: Request) -> Response:
-        if request.full_path.rstrip("?") in self.files:
-            return self.files[request.full_path.rstrip("?")]
-        payload = request.get_data() if request.method == "POST" else request.query_string
-        given = json.loads(payload) if request.method == "POST" else request.args.to_dict()
+        path = request.full_path.rstrip("?")
+        if path in self.files:
+            return self.files[path]
+        payload = request.query_string
+        given = request.args.to_dict()
+        if request.method == "POST":
+            payload = request.get_data()
+            given = json.loads(payload)
         headers = dict(request.headers)
-        self.webhooks.append(Webhook(request.method, request.path, payload, given, headers))
-        if request.path == "/webhooks/event":
+        with self.arrived:
+            self.webhooks.append(Webhook(request.method, request.path, payload, given, headers))
+            self.arrived.notify_all()
+        if request.path in ("/webhooks/event", "/webhooks/rtc"):
             return Response(status=204)
         answer = self.answers[0]
-        del self.answers[: len(self.answers) > 1]
+        if len(self.answers) > 1:
+            del self.answers[0]
         if isinstance(answer, Response):
             return answer
         return Response(json.dumps(answer), mimetype="application/json")

@@ -53,7 +53,7 @@ def test_only_what_is_set_goes_into_a_conversation_ncco(conference: InProcess) -
 
 def test_loop_and_level_go_into_the_stream(start: StartSandbox) -> None:
     sandbox = start(ANSWER_WITH="stream", VOICE_STREAM_LOOP="0", VOICE_STREAM_LEVEL="-0.5")
-    sandbox.dial().hears("for ever at level -0.5")
+    sandbox.dial().hears("forever at level -0.5")
 
 
 def test_a_level_of_nought_is_a_level(start: StartSandbox) -> None:

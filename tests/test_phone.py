@@ -1,289 +1,212 @@
-"""The phone, in a real browser: what it says, what it sounds like, and who may use it."""
+"""The phone, in a real browser: what it says, and who may use it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+import re
+import threading
+from collections.abc import Iterator
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 from werkzeug import Response
 
-from sandbox import FOLDER, serve
-from sandbox.phone import create_phone
-from tests.browser import FindWithAxe, HiddenTab
+from sandbox.phone import PROXIES
+from tests.browser import FindWithAxe, Visit
+from tests.phone import (
+    CONFERENCE,
+    SOUNDS,
+    TALK,
+    OpenPhone,
+    Phones,
+    add_wav,
+    enter,
+    hints,
+    hold,
+    is_in,
+    play,
+    press,
+    press_key,
+    reads,
+    serve,
+    shows,
+    speak,
+    speak_at_once,
+    wait_for,
+)
 from tests.sandboxes import InProcess
 from tests.stub import StubbedSandbox
-from tests.waiting import wait_until
-
-MUSIC = (FOLDER / "static" / "hold-music.mp3").read_bytes()
-ROOM = {"action": "conversation", "name": "Room"}
-SOUNDS = "!audio.paused && audio.currentTime > 0.05 && audio.src.startsWith('blob:')"
-
-Open = Callable[..., Page]
 
 
-@pytest.fixture
-def sandbox(sandbox: StubbedSandbox) -> StubbedSandbox:
-    """A sandbox whose app answers with a conference, and has the bundled music."""
-    sandbox.files["/music.mp3"] = Response(MUSIC, mimetype="audio/mpeg")
-    return sandbox
+def test_the_state_and_its_time(sandbox: StubbedSandbox, timed: Page) -> None:
+    asked, answer = threading.Event(), threading.Event()
 
+    def body() -> Iterator[str]:
+        asked.set()
+        answer.wait(5)
+        yield '[{"action": "conversation", "name": "Test"}]'
 
-@pytest.fixture(scope="module")
-def phone(stub: StubbedSandbox) -> Iterator[str]:
-    """The address of the phone."""
-    server = serve(create_phone(stub), 0)
-    yield f"http://localhost:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture(scope="module")
-def profile(chromium: Browser) -> Iterator[BrowserContext]:
-    """One for all tabs, which share their connections to the phone."""
-    profile = chromium.new_context()
-    yield profile
-    profile.close()
-
-
-@pytest.fixture(scope="module")
-def free_tabs() -> list[Page]:
-    """The tabs that nobody uses; opening one is slow."""
-    return []
-
-
-@pytest.fixture
-def open_phone(profile: BrowserContext, phone: str, free_tabs: list[Page]) -> Iterator[Open]:
-    """Open the phone in a tab, which is left when the test ends."""
-    used: list[Page] = []
-
-    def open_phone(address: str = phone) -> Page:
-        used.append(free_tabs.pop() if free_tabs else profile.new_page())
-        used[-1].goto(address)
-        return used[-1]
-
-    yield open_phone
-    used = [page for page in used if not page.is_closed()]
-    for page in used:
-        page.goto("about:blank")
-    free_tabs += used
-
-
-def press(page: Page, name: str) -> None:
-    page.get_by_role("button", name=name, exact=True).click()
-
-
-def reads(page: Page, text: str) -> None:
-    """Wait until the phone says this."""
-    expect(page.get_by_role("log")).to_contain_text(text)
-
-
-def wait_for(page: Page, script: str) -> None:
-    """Wait until a script in the page is true."""
-    wait_until(lambda: page.evaluate(script), script)
-
-
-def stream(sandbox: StubbedSandbox, **more: Any) -> dict[str, Any]:
-    """An action that plays the music."""
-    return {"action": "stream", "streamUrl": [f"{sandbox.public_url}/music.mp3"], **more}
-
-
-def play(
-    sandbox: StubbedSandbox, path: str = "/music.mp3", loop: int = 1, level: float = 0
-) -> None:
-    """Play into every call, as the Voice API does."""
-    for call in sandbox.calls.values():
-        call.start_stream(sandbox.public_url + path, loop, level)
-
-
-# What it sounds like
-
-
-def test_dial_play_stop_and_hang_up(conference: InProcess, open_phone: Open) -> None:
-    """With the app itself."""
-    server = serve(create_phone(conference), 0)
-    page = open_phone(f"http://localhost:{server.server_port}")
-    press(page, "Dial")
-    reads(page, "is in the conference, with 0 more")
-    number = page.get_by_role("status").inner_text()
-    assert number == next(iter(conference.calls.values())).parameters["from"]
-    requests.get(f"{conference.app_url}/stream", timeout=5).raise_for_status()
-    wait_for(page, SOUNDS)
-    requests.get(f"{conference.app_url}/stream/stop", timeout=5).raise_for_status()
-    wait_for(page, "audio.paused")
-    reads(page, "hears the music stop")
-    press(page, "Hang up")
-    reads(page, "hangs up")
-    wait_until(lambda: requests.get(f"{conference.app_url}/stream", timeout=5).status_code == 409)
-    server.shutdown()
-    server.server_close()
-
-
-def test_nothing_sounds_before_the_call_is_answered(
-    sandbox: StubbedSandbox, open_phone: Open
-) -> None:
-    page = open_phone()
-    press(page, "Dial")
-    reads(page, "is in the conference")
-    assert page.evaluate("audio.src").startswith("data:audio/wav")
-    press(page, "Hang up")
-    reads(page, "hangs up")
-    expect(page.get_by_role("button", name="Dial")).to_be_enabled()
-
-
-def test_a_stream_has_its_level_and_its_loop_and_replaces_another(
-    sandbox: StubbedSandbox, open_phone: Open
-) -> None:
-    page = open_phone()
-    press(page, "Dial")
-    reads(page, "is in the conference")
-    play(sandbox, level=0.5)
-    wait_for(page, SOUNDS)
-    first = page.evaluate("audio.src")
-    assert page.evaluate("[gain.gain.value, audio.loop, left]") == [1.5, False, 0]
-    play(sandbox, loop=0, level=-1)
-    wait_for(page, f"{SOUNDS} && audio.src !== {first!r}")
-    assert page.evaluate("[gain.gain.value, audio.loop]") == [0, True]
-
-
-def test_a_stream_plays_so_many_times(sandbox: StubbedSandbox, open_phone: Open) -> None:
-    page = open_phone()
-    press(page, "Dial")
-    reads(page, "is in the conference")
-    play(sandbox, loop=2)
-    wait_for(page, SOUNDS)
-    for _ in range(2):
-        page.evaluate("audio.currentTime = audio.duration - 0.1")
-        wait_for(page, "audio.currentTime < 1 || audio.ended")
-    wait_for(page, "audio.ended && left === -1")
-
-
-def test_what_follows_a_talk_waits_until_it_is_spoken(
-    sandbox: StubbedSandbox, open_phone: Open
-) -> None:
-    sandbox.answers = [[{"action": "talk", "text": "<speak>One moment</speak>"}, ROOM]]
-    page = open_phone()
-    page.evaluate("speechSynthesis.speak = (words) => { window.speaking = words; }")
-    press(page, "Dial")
-    reads(page, "One moment")
-    wait_for(page, "window.speaking !== undefined")
-    assert page.evaluate("speaking.text") == "One moment"
-    assert not any("is in" in line for line in next(iter(sandbox.calls.values())).story)
-    page.evaluate("speaking.onend()")
-    reads(page, "is in the conference")
-
-
-def test_a_key_ends_the_music_with_barge_in(sandbox: StubbedSandbox, open_phone: Open) -> None:
-    sandbox.answers = [[stream(sandbox, bargeIn=True), {"action": "input", "type": ["dtmf"]}]]
-    page = open_phone()
-    press(page, "Dial")
-    wait_for(page, SOUNDS)
-    press(page, "hash")
-    reads(page, "hears the music end")
-    reads(page, "hears the end of the NCCO")
-    assert page.evaluate("audio.paused")
+    sandbox.answers = [Response(body(), mimetype="application/json"), [CONFERENCE]]
+    shows(timed, "Ready to dial")
+    expect(timed.get_by_role("link")).to_have_count(0)
+    assert timed.title() == "Phone"
+    press(timed, "Dial")
+    assert asked.wait(5)
+    timed.clock.fast_forward(2000)
+    shows(timed, re.compile("Ringing · 0:0[2-4]"))
     (call,) = sandbox.calls.values()
-    assert call.ended.wait(5)
-    pressed = [event["dtmf"]["digits"] for event in sandbox.events(call) if "dtmf" in event]
-    assert pressed == ["#"]
+    assert timed.title() == f"…{call.parameters['from'][-4:]} ringing"
+    answer.set()
+    shows(timed, re.compile("In the conference alone · 0:0[0-2]"))
+    assert timed.title() == f"…{call.parameters['from'][-4:]} in call"
+    other = sandbox.dial()
+    is_in(timed, "In the conference with 1 other")
+    timed.clock.fast_forward(80_000)
+    shows(timed, re.compile("In the conference with 1 other · 1:2[0-9]"))
+    play(sandbox)
+    hints(timed, "You hear music.mp3.")
+    expect(timed.get_by_role("group", name="Keys")).not_to_be_visible()
+    sandbox.dial()
+    shows(timed, re.compile("In the conference with 2 others · 1:2[0-9]"))
+    reads(timed, "Someone joined: you are in the conference with 2 others.")
+    other.hang_up()
+    reads(timed, "Someone left: you are in the conference with 1 other.")
+    press(timed, "Hang up")
+    shows(timed, "Call ended")
+    expect(timed.locator("#hint")).to_have_text(
+        re.compile(r"^You hung up\. The call lasted 1:2[0-9]\.$")
+    )
+    assert timed.title() == f"…{call.parameters['from'][-4:]} call ended"
 
 
-def test_hold_music_ends_when_the_second_phone_dials(
-    sandbox: StubbedSandbox, open_phone: Open
+def test_a_screen_reader_hears_the_state_when_it_changes_and_not_every_second(
+    sandbox: StubbedSandbox, timed: Page
 ) -> None:
-    hold = {"startOnEnter": False, "musicOnHoldUrl": [f"{sandbox.public_url}/music.mp3"]}
-    sandbox.answers = [[{**ROOM, **hold}], [ROOM]]
-    first, second = open_phone(), open_phone()
-    press(first, "Dial")
-    wait_for(first, SOUNDS)
-    press(second, "Dial")
-    reads(first, "hears the music stop, is in the conference, with 1 more")
-    wait_for(first, "audio.paused")
+    enter(timed)
+    timed.evaluate(
+        """() => {
+          window.changes = { status: 0, log: 0 };
+          const all = { childList: true, characterData: true, subtree: true };
+          for (const role of ["status", "log"]) {
+            const count = () => { changes[role] += 1; };
+            new MutationObserver(count).observe(document.querySelector(`[role=${role}]`), all);
+          }
+        }"""
+    )
+    before = timed.get_by_role("timer").inner_text()
+    timed.clock.fast_forward(3000)
+    expect(timed.get_by_role("timer")).not_to_have_text(before)
+    assert timed.evaluate("changes") == {"status": 0, "log": 0}
+    press_key(timed, "5")
+    wait_for(timed, "changes.log === 1")
+    assert timed.evaluate("changes.status") == 0
+    sandbox.dial()
+    wait_for(timed, "changes.status === 1")
 
 
-def test_five_tabs_sound_at_once_and_a_sixth_is_refused(
-    sandbox: StubbedSandbox, open_phone: Open
+def test_a_browser_without_a_voice_shows_the_sentence_and_goes_on(
+    sandbox: StubbedSandbox, timed: Page
 ) -> None:
-    sandbox.answers = [[stream(sandbox)]]
-    pages = [open_phone() for _ in range(6)]
-    for page in pages[:5]:
-        press(page, "Dial")
-    for page in pages[:5]:
-        wait_for(page, SOUNDS)
-    press(pages[5], "Dial")
-    reads(pages[5], "Only 5 calls at a time")
-    expect(pages[5].get_by_role("button", name="Dial")).to_be_enabled()
-    press(pages[0], "1")
-    assert all(page.evaluate(SOUNDS) for page in pages[:5])
-    press(pages[0], "Hang up")
-    reads(pages[0], "hangs up")
-    press(pages[5], "Dial")
-    wait_for(pages[5], SOUNDS)
+    """As Firefox, whose speech synthesis without voices sends no event at all."""
+    sandbox.answers = [[TALK, CONFERENCE]]
+    timed.evaluate("() => { speechSynthesis.getVoices = () => []; }")
+    press(timed, "Dial")
+    hints(timed, "You hear “One moment”.")
+    timed.clock.fast_forward(1000)
+    hints(timed, "This browser has no voice. It would say “One moment”.")
+    reads(timed, "This browser has no voice: please read the sentence.")
+    is_in(timed, "Please read")
+    timed.clock.fast_forward(1500)
+    is_in(timed, "In the conference alone")
 
 
-def test_what_vonage_cannot_play_is_not_played(sandbox: StubbedSandbox, open_phone: Open) -> None:
-    header = b"\x10\0\0\0\1\0\1\0\x40\x1f\0\0\xc0\x5d\0\0\3\0\x18\0data\xc0\x5d\0\0"
-    wav = b"RIFF\xe4\x5d\0\0WAVEfmt " + header + bytes(24000)
-    sandbox.files["/24-bits.wav"] = Response(wav, mimetype="audio/wav")
+def test_a_voice_that_fails_is_read(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
+    sandbox.answers = [[TALK, CONFERENCE]]
     page = open_phone()
+    speak(page)
     press(page, "Dial")
-    reads(page, "is in the conference")
-    play(sandbox, "/24-bits.wav")
-    reads(page, "hears nothing: a WAV of 24 bits")
-    assert page.evaluate("audio.src").startswith("data:")
+    wait_for(page, "window.speaking !== undefined")
+    page.evaluate("speaking.onerror()")
+    hints(page, "This browser has no voice. It would say “One moment”.")
 
 
-def test_a_refusal_shows_on_the_phone(sandbox: StubbedSandbox, open_phone: Open) -> None:
+def test_silence_in_the_conference_is_right_and_play_is_a_link_away(
+    conference: InProcess, open_phone: OpenPhone
+) -> None:
+    """With the app itself, at another port of the same host."""
+    with serve(conference) as address:
+        page = open_phone(address)
+        speak_at_once(page)
+        enter(page)
+        hints(page, "You hear nothing, and that is right: no one is playing anything.")
+        with page.expect_popup() as popup:
+            page.get_by_role("link", name="Open the app").click()
+        expect(popup.value).to_have_url(f"{conference.app_url}/")
+        play_button = popup.value.get_by_role("button", name="Play").first
+        expect(play_button).to_be_visible()
+        play_button.click()
+        wait_for(page, SOUNDS)
+        popup.value.close()
+
+
+def test_how_far_the_music_is(sandbox: StubbedSandbox, timed: Page) -> None:
+    sandbox.answers = [[hold(sandbox)]]
+    press(timed, "Dial")
+    is_in(timed, "Hearing hold music")
+    timed.clock.fast_forward(40_000)
+    shows(timed, re.compile("Hearing hold music · 0:4[0-4]"))
+    expect(timed.locator("#position")).to_contain_text(re.compile(r"0:(0[7-9]|1[0-2]) of 0:3[12]"))
+
+
+def test_the_end_of_the_music_is_said(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
+    url = add_wav(sandbox, 0.2)
+    page = open_phone()
+    enter(page)
+    play(sandbox, url)
+    reads(page, "The music is over.")
+    hints(page, "The music is over. To hear music, press Play on the app")
+
+
+def test_a_refusal_shows_on_the_phone(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
     sandbox.answers = [[{"action": "sing"}]]
     page = open_phone()
     press(page, "Dial")
-    reads(page, "is cut off: Syntax error in NCCO")
+    reads(page, "Cut off: Syntax error in NCCO")
+    is_in(page, "Call ended")
     expect(page.get_by_role("button", name="Dial")).to_be_enabled()
 
 
-# In a tab that nobody sees
-
-
-def test_a_tab_in_the_background_sounds(
-    sandbox: StubbedSandbox, chromium: Browser, phone: str
-) -> None:
-    tab = HiddenTab(chromium, phone)
-    wait_until(
-        lambda: tab.evaluate("document.readyState === 'complete' && typeof call === 'object'")
-    )
-    tab.evaluate("part('dial').click()")
-    wait_until(lambda: "is in the conference" in tab.evaluate("part('story').textContent"))
-    front = HiddenTab(chromium, "about:blank")
-    wait_until(lambda: tab.evaluate("document.visibilityState") == "hidden")
-    play(sandbox)
-    wait_until(lambda: tab.evaluate(SOUNDS), SOUNDS)
-    (call,) = sandbox.calls.values()
-    assert not call.over.is_set()
-    tab.close()
-    assert call.over.wait(2)
-    front.close()
-
-
-@pytest.mark.parametrize("how", ["close", "reload"])
-def test_a_tab_that_is_gone_hangs_up(sandbox: StubbedSandbox, open_phone: Open, how: str) -> None:
-    page = open_phone()
-    press(page, "Dial")
-    reads(page, "is in the conference")
-    (call,) = sandbox.calls.values()
-    getattr(page, how)()
-    assert call.over.wait(2)
-
-
 def test_the_end_of_the_sandbox_shows_on_the_phone(
-    sandbox: StubbedSandbox, open_phone: Open
+    sandbox: StubbedSandbox, open_phone: OpenPhone
 ) -> None:
     page = open_phone()
+    enter(page)
+    sandbox.hang_up_all()
+    hints(page, "The sandbox has ended.")
+    page.route("**/dial", lambda route: route.abort())
     press(page, "Dial")
-    reads(page, "is in the conference")
-    sandbox.hang_up_all("hangs up: the sandbox has ended")
-    reads(page, "hangs up: the sandbox has ended")
+    is_in(page, "Not dialled")
+    hints(page, "The sandbox has ended.")
+    page.unroute("**/dial")
+
+
+def test_one_can_hang_up_before_anything_comes_back(
+    sandbox: StubbedSandbox, open_phone: OpenPhone
+) -> None:
+    page = open_phone()
+    page.route("**/dial", lambda route: None)
+    press(page, "Dial")
+    press(page, "Hang up")
+    is_in(page, "Not dialled")
+    hints(page, "You hung up.")
+    page.unroute("**/dial")
+
+
+def test_without_script_it_says_that_it_needs_it(visit: Visit, phones: Phones) -> None:
+    page = visit(phones.address, script=False)
+    expect(page.locator("noscript p")).to_be_visible()
+    expect(page.locator("noscript p")).to_contain_text("The phone needs JavaScript")
+    expect(page.get_by_role("button")).to_have_count(0)
 
 
 # Who may use it
@@ -307,13 +230,31 @@ def test_the_end_of_the_sandbox_shows_on_the_phone(
     ],
 )
 def test_only_its_own_page_on_this_machine_reaches_it(
-    phone: str, path: str, headers: dict[str, str], status: int
+    phones: Phones, path: str, headers: dict[str, str], status: int
 ) -> None:
-    response = requests.get(phone + path, headers=headers, timeout=5)
+    response = requests.get(phones.address + path, headers=headers, timeout=5)
     assert response.status_code == status
     assert response.headers["Cache-Control"] == "no-store"
     assert "default-src 'none'; script-src 'self'" in response.headers["Content-Security-Policy"]
     assert "unsafe" not in response.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("header", PROXIES)
+def test_no_proxy_reaches_it(phones: Phones, header: str) -> None:
+    response = requests.get(phones.address, headers={header: "203.0.113.9"}, timeout=5)
+    assert response.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "status"), [("POST", "#", 204), ("POST", "55", 400), ("GET", "5", 404)]
+)
+def test_what_is_pressed_is_one_key(
+    sandbox: StubbedSandbox, phones: Phones, method: str, body: str, status: int
+) -> None:
+    address = f"{phones.address}/calls/{sandbox.dial().uuid}/press"
+    own = {"Sec-Fetch-Site": "same-origin"}
+    response = requests.request(method, address, data=body, headers=own, timeout=5)
+    assert response.status_code == status
 
 
 # It is fit for people
@@ -321,22 +262,24 @@ def test_only_its_own_page_on_this_machine_reaches_it(
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "in a call"])
 def test_axe_finds_nothing_against_it(
-    sandbox: StubbedSandbox, open_phone: Open, find_with_axe: FindWithAxe, busy: bool
+    sandbox: StubbedSandbox, open_phone: OpenPhone, find_with_axe: FindWithAxe, busy: bool
 ) -> None:
     page = open_phone()
     if busy:
-        press(page, "Dial")
-        reads(page, "is in the conference")
+        enter(page)
+        page.get_by_text("Keypad").click()
+        play(sandbox, f"{sandbox.public_url}/nothing.mp3")
+        hints(page, "You hear nothing: nothing.mp3")
     assert find_with_axe(page) == []
 
 
-def test_the_keyboard_is_enough(sandbox: StubbedSandbox, open_phone: Open) -> None:
+def test_the_keyboard_is_enough(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
     page = open_phone()
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Dial")).to_be_focused()
     page.keyboard.press("Enter")
-    reads(page, "is in the conference")
+    reads(page, "You are in the conference")
     expect(page.get_by_role("button", name="Hang up")).to_be_focused()
     page.keyboard.press("Enter")
-    reads(page, "hangs up")
+    reads(page, "You hung up.")
     expect(page.get_by_role("button", name="Dial")).to_be_focused()

@@ -12,8 +12,16 @@ What no source says, and the sandbox does all the same, so that it is not decide
 - The Voice API refuses in this order: rate, token, path and method, content type, body, call.
   Bodies other than those of 400 have `type`, `title` and `detail`. A call is found by its uuid as
   Vonage spelled it, and by GET for as long as the sandbox runs.
+- A body that does not end as its headers say gets 400, before all else, and its connection ends.
 - Time-outs: connect 1 s, answer 5 s, event 10 s, audio 3 s and 10 s. An event is sent once.
-- Audio of a type text/* or JSON is refused; another, or none, passes. Five redirects are followed.
+- Audio of a type text/* or JSON is refused, and what takes longer than 10 s or 50 MB; another type,
+  or none, passes. Five redirects are followed. How long it lasts is an estimate: an MP3 is taken to
+  be all like its first frame.
+- Music in place of hold music ends it for good. DELETE stops what the app plays, not hold music.
+- RTC's events come from hold music never; `audio:play` once audio has been fetched, and not where
+  it could not be, of which `audio:play:done` has the `error`; `audio:play:stop` also where other
+  audio or a key ends it; none at the call's end. All three have a `channel`, which is documented of
+  `audio:play:done` alone; `id` counts from 1 in each leg. They come without a token, once.
 - The fifty-first leg of a conference is let in. Its id is the same as long as its name is.
 - An NCCO in answer to an `input` event is not run; `endOnExit` is checked, and not acted on.
 - An NCCO's stream lasts as long as it would, though the Voice API plays something in its place.
@@ -41,7 +49,7 @@ from tests.stub import StubbedSandbox
 MUSIC = ["https://example.com/a.mp3"]
 STREAM: dict[str, Any] = {"action": "stream", "streamUrl": MUSIC}
 TALK: dict[str, Any] = {"action": "talk", "text": "Hi"}
-ROOM: dict[str, Any] = {"action": "conversation", "name": "Room"}
+MEETING: dict[str, Any] = {"action": "conversation", "name": "Conference"}
 INPUT: dict[str, Any] = {"action": "input", "type": ["dtmf"]}
 
 
@@ -87,16 +95,20 @@ INPUT: dict[str, Any] = {"action": "input", "type": ["dtmf"]}
     ("talk: style is text", [{**TALK, "style": "1"}], SDK),
     ("talk: premium is text", [{**TALK, "premium": "yes"}], SDK),
     ("talk: language is a number", [{**TALK, "language": 1}], SDK),
-    ("talk: bargeIn before a conversation", [{**TALK, "bargeIn": True}, ROOM], NO_SOURCE),
+    ("talk: bargeIn before a conversation", [{**TALK, "bargeIn": True}, MEETING], NO_SOURCE),
     ("conversation: no name", [{"action": "conversation"}], REFERENCE),
-    ("conversation: name is a number", [{**ROOM, "name": 1}], SDK),
-    ("conversation: two musicOnHoldUrls", [{**ROOM, "musicOnHoldUrl": MUSIC * 2}], REFERENCE),
-    ("conversation: musicOnHoldUrl is text", [{**ROOM, "musicOnHoldUrl": MUSIC[0]}], REFERENCE),
-    ("conversation: startOnEnter is text", [{**ROOM, "startOnEnter": "false"}], SDK),
-    ("conversation: endOnExit is a number", [{**ROOM, "endOnExit": 1}], SDK),
-    ("conversation: record is text", [{**ROOM, "record": "true"}], SDK),
-    ("conversation: canHear is text", [{**ROOM, "canHear": "x"}], SDK),
-    ("conversation: mute with canSpeak", [{**ROOM, "mute": True, "canSpeak": ["x"]}], SDK),
+    ("conversation: name is a number", [{**MEETING, "name": 1}], SDK),
+    ("conversation: two musicOnHoldUrls", [{**MEETING, "musicOnHoldUrl": MUSIC * 2}], REFERENCE),
+    (
+        "conversation: musicOnHoldUrl is text",
+        [{**MEETING, "musicOnHoldUrl": MUSIC[0]}],
+        REFERENCE,
+    ),
+    ("conversation: startOnEnter is text", [{**MEETING, "startOnEnter": "false"}], SDK),
+    ("conversation: endOnExit is a number", [{**MEETING, "endOnExit": 1}], SDK),
+    ("conversation: record is text", [{**MEETING, "record": "true"}], SDK),
+    ("conversation: canHear is text", [{**MEETING, "canHear": "x"}], SDK),
+    ("conversation: mute with canSpeak", [{**MEETING, "mute": True, "canSpeak": ["x"]}], SDK),
     ("input: no type", [{"action": "input"}], SDK),
     ("input: type is empty", [{**INPUT, "type": []}], NO_SOURCE),
     ("input: type of another word", [{**INPUT, "type": ["song"]}], SDK),
@@ -125,7 +137,7 @@ def test_an_ncco_is_refused(sandbox: StubbedSandbox, example: Any) -> None:
     ("stream: loop without end", [{**STREAM, "loop": 10**400}], SDK),
     ("stream: bargeIn before input", [{**STREAM, "bargeIn": True}, INPUT], REFERENCE),
     ("talk: 1,500 characters and tags", [{**TALK, "text": f"<speak>{'x' * 1500}</speak>"}], SDK),
-    ("conversation with all fields", [{**ROOM, "endOnExit": True, "canHear": []}], REFERENCE),
+    ("conversation with all fields", [{**MEETING, "endOnExit": True, "canHear": []}], REFERENCE),
     ("input with all fields", [{**INPUT, "dtmf": {"timeOut": 3}, "speech": {"uuid": ["x"]}}], SDK),
     ("null", [{**STREAM, "level": None, "loop": None, "bargeIn": None}], NO_SOURCE),
     ("an unknown field", [{**STREAM, "volume": 11}], NO_SOURCE),
@@ -159,7 +171,7 @@ def test_an_ncco_is_run(sandbox: StubbedSandbox, example: Any) -> None:
 def test_an_answer_is_refused_and_not_asked_for_again(
     sandbox: StubbedSandbox, example: Response
 ) -> None:
-    sandbox.answers = [example, [ROOM]]
+    sandbox.answers = [example, [MEETING]]
     assert "is cut off: " in sandbox.dial().story[-1]
 
 
@@ -170,13 +182,13 @@ def test_an_answer_is_refused_and_not_asked_for_again(
 def test_an_ncco_is_taken_however_its_type_is_written(
     sandbox: StubbedSandbox, example: str
 ) -> None:
-    sandbox.answers = [Response(json.dumps([ROOM]), headers={"Content-Type": example})]
+    sandbox.answers = [Response(json.dumps([MEETING]), headers={"Content-Type": example})]
     sandbox.dial().hears("is in the conference")
 
 
 @rules(*((f"status {code}", code, TROUBLESHOOTING) for code in (429, 503, 504)))
 def test_an_answer_is_asked_for_three_times(sandbox: StubbedSandbox, example: int) -> None:
-    sandbox.answers = [Response(status=example), Response(status=example), [ROOM]]
+    sandbox.answers = [Response(status=example), Response(status=example), [MEETING]]
     sandbox.dial().hears("is in the conference")
-    sandbox.answers = [Response(status=example)] * 3 + [[ROOM]]
+    sandbox.answers = [Response(status=example)] * 3 + [[MEETING]]
     assert f"is cut off: The answer webhook answered {example}" in sandbox.dial().story[-1]

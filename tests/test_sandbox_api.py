@@ -161,6 +161,7 @@ def test_another_method_gets_405(sandbox: StubbedSandbox, example: tuple[str, st
     ("no iat", lambda account: bearer(account, iat=None), TOKENS),
     ("an iat of 400 digits", lambda account: bearer(account, iat=-(10**400)), TOKENS),
     ("an iat of 400 digits ahead", lambda account: bearer(account, iat=10**400), TOKENS),
+    ("an iat without end", lambda account: bearer(account, iat=float("inf")), TOKENS),
     ("an iat that is text", lambda account: bearer(account, iat=str(int(time.time()))), TOKENS),
     ("no jti", lambda account: bearer(account, jti=None), "documents list it; no refusal shown"),
     ("exp is past", lambda account: bearer(account, exp=1), TOKENS),

@@ -1,11 +1,10 @@
-"""The sandbox sends what Vonage sends, fetches audio as Vonage would, and tells what is heard."""
+"""The sandbox sends what Vonage sends, and says what is heard."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-import struct
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -13,13 +12,12 @@ import jwt
 import pytest
 from werkzeug import Response
 
-from sandbox import FOLDER, sound
+from tests.audio import MUSIC, wav
+from tests.faults import HeardCall
 from tests.stub import StubbedSandbox, Webhook
 
-MUSIC = (FOLDER / "static" / "hold-music.mp3").read_bytes()
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 INPUT = {"action": "input", "type": ["dtmf"]}
-HTML = "<p>No such file</p>"
 
 
 @pytest.fixture
@@ -32,17 +30,6 @@ def sandbox(sandbox: StubbedSandbox) -> StubbedSandbox:
 def stream(sandbox: StubbedSandbox, path: str = "/music.mp3", **more: Any) -> dict[str, Any]:
     """An action that plays a file of the app."""
     return {"action": "stream", "streamUrl": [sandbox.public_url + path], **more}
-
-
-def wav(bits: int = 16, channels: int = 1, hertz: int = 8000, **more: Any) -> bytes:
-    """A WAV of one second, if its header is right."""
-    coding, extra = more.get("coding", 1), more.get("extra", b"")
-    samples = bytes(max(1, bits // 8 * channels) * (hertz or 8000))
-    form = struct.pack("<HHIIHH", coding, channels, hertz, hertz * 2, 2, bits) + extra
-    size = more.get("size", len(samples))
-    chunks: bytes = b"fmt " + struct.pack("<I", len(form)) + form + more.get("before", b"")
-    chunks += b"data" + struct.pack("<I", size) + samples
-    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
 
 
 # Webhooks
@@ -180,6 +167,7 @@ def test_a_key_press_or_its_absence_is_sent(sandbox: StubbedSandbox, keys: str) 
     if keys:
         call.hears("hears music")
         call.press(keys)
+        call.hears("hears the music stop")
     call.hears("hears the end of the NCCO")
     assert call.ended.wait(5)
     (pressed,) = [event["dtmf"] for event in sandbox.events(call) if "dtmf" in event]
@@ -196,9 +184,14 @@ def test_a_key_press_does_nothing_without_barge_in(sandbox: StubbedSandbox) -> N
 
 
 def test_hold_music_ends_when_the_conference_starts(sandbox: StubbedSandbox) -> None:
-    room = {"action": "conversation", "name": "Quorum"}
+    conference = {"action": "conversation", "name": "Quorum"}
     hold = {"startOnEnter": False, "musicOnHoldUrl": [sandbox.public_url + "/music.mp3"]}
-    sandbox.answers = [[{**room, **hold}], [{**room, **hold}], [room], [{**room, **hold}]]
+    sandbox.answers = [
+        [{**conference, **hold}],
+        [{**conference, **hold}],
+        [conference],
+        [{**conference, **hold}],
+    ]
     waiting, silent = sandbox.dial(), sandbox.dial()
     for call in (waiting, silent):
         call.hears("waits for the conference to start")
@@ -212,124 +205,143 @@ def test_hold_music_ends_when_the_conference_starts(sandbox: StubbedSandbox) -> 
     assert sandbox.dial().hears("is in").startswith("is in the conference, with 3 more")
 
 
+def test_hold_music_is_not_stopped_with_what_the_app_plays(sandbox: StubbedSandbox) -> None:
+    hold = {"startOnEnter": False, "musicOnHoldUrl": [sandbox.public_url + "/music.mp3"]}
+    sandbox.answers = [[{"action": "conversation", "name": "Hold", **hold}]]
+    call = sandbox.dial()
+    call.hears("hears hold music")
+    call.stop_stream()
+    assert "hears the music stop" not in call.story
+    call.start_stream(sandbox.public_url + "/music.mp3", 1, 0)
+    call.hears("hears music")
+    call.stop_stream()
+    assert call.story[-1] == "hears the music stop"
+
+
 def test_a_conference_that_everybody_has_left_has_to_start_again(sandbox: StubbedSandbox) -> None:
-    room = {"action": "conversation", "name": "Again"}
-    sandbox.answers = [[room], [{**room, "startOnEnter": False}]]
+    conference = {"action": "conversation", "name": "Again"}
+    sandbox.answers = [[conference], [{**conference, "startOnEnter": False}]]
     first = sandbox.dial()
     first.hears("is in the conference, with 0 more")
     first.hang_up()
     sandbox.dial().hears("waits for the conference to start")
 
 
-# Audio
+# When a caller is heard, so that the next one can dial
 
 
 @pytest.mark.parametrize(
-    ("response", "reason"),
+    "ncco",
     [
-        (Response(MUSIC, mimetype="text/html"), "is text/html, not audio"),
-        (Response(MUSIC, mimetype="application/json"), "is application/json, not audio"),
-        (Response(HTML, mimetype="audio/mpeg"), "neither an MP3 nor a WAV"),
-        (Response(MUSIC, 404), "answers 404"),
-        (Response(status=302, headers={"Location": "http://127.0.0.1:1/a"}), "cannot reach"),
-        (Response(status=302, headers={"Location": "/file"}), "answers 302"),
+        [{"action": "conversation", "name": "Quorum", "startOnEnter": False}],
+        [{"action": "conversation", "name": "Conference"}],
+        [{"action": "talk", "text": "Bye"}],
+        [{"action": "sing"}],
+        [{"action": "stream", "streamUrl": ["https://nowhere.invalid/a.mp3"]}],
     ],
-    ids=["HTML", "JSON", "HTML as audio", "missing", "redirected to us", "redirected in circles"],
+    ids=["waits", "conference", "ends", "cut off", "nothing to hear"],
 )
-def test_audio_that_vonage_could_not_get(
-    sandbox: StubbedSandbox, response: Response, reason: str
+def test_a_caller_is_heard_whatever_the_app_answers(
+    sandbox: StubbedSandbox, ncco: list[Any]
 ) -> None:
-    sandbox.files["/file"] = response
-    call = sandbox.dial()
-    call.start_stream(sandbox.public_url + "/file", 1, 0)
-    assert reason in call.hears("hears nothing: ")
+    sandbox.answers = [ncco]
+    assert sandbox.dial().heard.wait(5)
 
 
-@pytest.mark.parametrize("mimetype", ["audio/mpeg", "application/octet-stream", ""])
-def test_audio_keeps_its_query_and_may_have_another_type(
-    sandbox: StubbedSandbox, mimetype: str
-) -> None:
-    sandbox.files["/file?name=a%20b&x=1"] = Response(MUSIC, mimetype=mimetype)
+def test_a_caller_who_is_still_spoken_to_is_not_heard_yet(sandbox: StubbedSandbox) -> None:
+    sandbox.answers = [[{"action": "talk", "text": "Hello"}, stream(sandbox)]]
+    call = sandbox.dial(pick_up=False)
+    call.speaks = True
+    call.pick_up()
+    call.hears('hears "Hello"')
+    assert not call.heard.is_set()
+    call.go_on.set()
+    assert call.heard.wait(5)
+
+
+# What a phone gets
+
+
+def sounds(call: HeardCall) -> list[Any]:
+    return [sound["what"] for sound in call.sounds]
+
+
+def test_a_phone_gets_what_is_heard_in_order(sandbox: StubbedSandbox) -> None:
+    sandbox.files["/music.mp3?x=1"] = sandbox.files["/music.mp3"]
+    talk = {"action": "talk", "text": "Hi", "level": 0.5, "bargeIn": True}
+    sandbox.answers = [[talk, INPUT, {"action": "conversation", "name": "Phone"}]]
     call = sandbox.dial()
-    call.start_stream(sandbox.public_url + "/file?name=a%20b&x=1", 1, 0)
+    call.hears("is in the conference")
+    call.press("5")
+    call.start_stream(sandbox.public_url + "/music.mp3?x=1", 10**12, 0.1)
     call.hears("hears music")
+    call.stop_stream()
+    call.hang_up()
+    assert call.sounds == [
+        {"what": "dials", "uuid": call.uuid, "number": call.parameters["from"]},
+        {"what": "answered"},
+        {"what": "talk", "text": "Hi", "level": 0.5, "barges": True},
+        {"what": "conference", "others": 0},
+        {"what": "pressed", "digit": "5", "listened": False},
+        {
+            "what": "music",
+            "name": "music.mp3",
+            "kind": "music",
+            "times": 10**9,
+            "level": 0.1,
+            "seconds": pytest.approx(32, abs=0.1),
+            "barges": False,
+        },
+        {"what": "music stopped"},
+        {"what": "over", "why": "You hung up"},
+    ]
+    assert call.audio == MUSIC
 
 
-def test_audio_is_followed_to_another_public_host(sandbox: StubbedSandbox) -> None:
-    sandbox.web["music.example"] = sandbox.app_url
-    there = {"Location": "https://music.example/music.mp3"}
-    sandbox.files["/old"] = Response(status=301, headers=there)
+def test_a_phone_gets_hold_music_and_who_else_is_there(sandbox: StubbedSandbox) -> None:
+    conference = {"action": "conversation", "name": "Others"}
+    hold = {"startOnEnter": False, "musicOnHoldUrl": [sandbox.public_url + "/music.mp3"]}
+    sandbox.answers = [[{**conference, **hold}], [conference]]
+    first = sandbox.dial()
+    first.hears("hears hold music")
+    second, third = sandbox.dial(), sandbox.dial()
+    third.hears("is in the conference, with 2 more")
+    second.hang_up()
+    assert sounds(first)[2:5] == ["waits", "music", "music stopped"]
+    assert (first.sounds[3]["kind"], first.sounds[3]["times"]) == ("hold music", 0)
+    assert [sound["others"] for sound in first.sounds[5:]] == [1, 2, 1]
+    assert [sound["others"] for sound in third.sounds[2:]] == [2, 1]
+    third.hang_up()
+    assert first.sounds[-1] == {"what": "conference", "others": 0}
+
+
+def test_a_phone_gets_the_end_of_music_and_of_the_ncco(sandbox: StubbedSandbox) -> None:
+    sandbox.files["/short.wav"] = Response(wav()[:-15900], mimetype="audio/wav")
+    sandbox.answers = [[stream(sandbox, "/short.wav")]]
     call = sandbox.dial()
-    call.start_stream(sandbox.public_url + "/old", 1, 0)
+    assert call.ended.wait(5)
+    assert sounds(call)[2:] == ["music", "music over", "over"]
+    assert call.sounds[-1]["why"] == "The NCCO is at its end"
+
+
+def test_a_phone_gets_why_nothing_is_heard_and_why_it_is_cut_off(sandbox: StubbedSandbox) -> None:
+    sandbox.files["/gone.mp3"] = Response(status=404)
+    call = sandbox.dial()
+    call.hears("is in the conference")
+    call.start_stream(sandbox.public_url + "/gone.mp3", 1, 0)
+    call.hears("hears nothing")
+    why = "gone.mp3 could not be played: it answers 404"
+    assert call.sounds[-1] == {"what": "nothing", "why": why}
+    sandbox.answers = [Response(status=500)]
+    over = sandbox.dial().sounds[-1]
+    assert (over["what"], over["why"][:40]) == ("over", "Cut off: The answer webhook answered 500")
+
+
+def test_a_key_ends_what_is_heard_and_a_phone_gets_that(sandbox: StubbedSandbox) -> None:
+    sandbox.answers = [[stream(sandbox, bargeIn=True), INPUT]]
+    call = sandbox.dial()
     call.hears("hears music")
-
-
-@pytest.mark.parametrize(
-    "host", ["localhost:9000", "127.0.0.1", "192.168.1.2", "[::1]:9000", "127.1", "2130706433"]
-)
-def test_audio_on_this_machine_or_its_network_is_out_of_reach(
-    sandbox: StubbedSandbox, host: str
-) -> None:
-    with pytest.raises(ValueError, match="cannot reach"):
-        sandbox.fetch(f"http://{host}/a.mp3")
-
-
-def test_hold_music_is_an_mp3(sandbox: StubbedSandbox) -> None:
-    sandbox.files["/a.wav"] = Response(wav(), mimetype="audio/wav")
-    hold = {"startOnEnter": False, "musicOnHoldUrl": [sandbox.public_url + "/a.wav"]}
-    sandbox.answers = [[{"action": "conversation", "name": "WAV", **hold}]]
-    sandbox.dial().hears("hears nothing: musicOnHoldUrl must be an MP3, not a WAV")
-
-
-TAG = b"ID3\x03\x00\x00\x00\x00\x0f\x60" + MUSIC[37 : 37 + 2016]
-PCM = struct.pack("<HHIH", 22, 16, 4, 1) + bytes(14)
-PLAYABLE: dict[str, tuple[bytes, str, float]] = {
-    "the bundled music": (MUSIC, "MP3", 32.256),
-    "after blanks": (b" " * 999 + MUSIC, "MP3", 32.256),
-    "after zeros": (bytes(40000) + MUSIC, "MP3", 32.256),
-    "after a tag with frames in it": (TAG + MUSIC, "MP3", 32.256),
-    "two MP3s in one": (MUSIC + TAG + MUSIC, "MP3", 64.512),
-    "a WAV of 8 kHz": (wav(), "WAV", 1),
-    "a WAV of 16 kHz": (wav(hertz=16000), "WAV", 1),
-    "an extensible WAV": (wav(coding=0xFFFE, extra=PCM), "WAV", 1),
-    "a WAV whose size is not known": (wav(size=0xFFFFFFFF), "WAV", 1),
-    "a WAV whose size is 0": (wav(size=0), "WAV", 1),
-    "a WAV with an odd chunk": (wav(before=b"LIST\x03\x00\x00\x00abc\x00"), "WAV", 1),
-}
-
-
-@pytest.mark.parametrize("name", PLAYABLE)
-def test_audio_that_vonage_plays(name: str) -> None:
-    data, kind, seconds = PLAYABLE[name]
-    found, lasts = sound(data)
-    assert (found, round(lasts, 3)) == (kind, seconds)
-
-
-UNPLAYABLE = {
-    "nothing": b"",
-    "HTML": HTML.encode(),
-    "a tag": b"ID3\x03\x00\x00\x00\x00\x00\x00",
-    "half a tag": b"ID3\x03",
-    "ones": b"\xff" * 5000,
-    "a header": MUSIC[43:47],
-    "a header and HTML": b"\xff\xfb\x90\x64" + HTML.encode() * 300,
-    "a header of another layer": b"\xff\xfd\x90\x64" + bytes(5000),
-    "a picture": (FOLDER / "docs" / "page.png").read_bytes(),
-    "an MP3 after a megabyte of nothing": bytes(1_000_000) + MUSIC,
-    "a WAV of 8 bits": wav(bits=8),
-    "a WAV of 24 bits": wav(bits=24),
-    "a WAV in stereo": wav(channels=2),
-    "a WAV of 44.1 kHz": wav(hertz=44100),
-    "a WAV of 0 Hz": wav(hertz=0),
-    "a WAV of A-law": wav(coding=6),
-    "an extensible WAV of numbers with a point": wav(coding=0xFFFE, extra=b"\3" * 24),
-    "a WAV without samples": wav()[:44],
-    "a WAV without chunks": wav()[:12],
-    "a WAV cut off": wav()[:30],
-}
-
-
-@pytest.mark.parametrize("name", UNPLAYABLE)
-def test_audio_that_vonage_does_not_play(name: str) -> None:
-    with pytest.raises(ValueError, match="WAV"):
-        sound(UNPLAYABLE[name])
+    call.press("#")
+    assert call.ended.wait(5)
+    assert {"what": "pressed", "digit": "#", "listened": True} in call.sounds
+    assert sounds(call)[-3:] == ["pressed", "music stopped", "over"]

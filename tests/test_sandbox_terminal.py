@@ -1,14 +1,17 @@
-"""`python -m sandbox`: the story of a call beside the app's log, and an end that leaves nothing."""
+"""`python -m sandbox`: one story, in order, and an end that leaves nothing."""
 
 from __future__ import annotations
 
 import os
+import pty
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,47 +22,113 @@ from sandbox.__main__ import main
 from tests.processes import children_of, end
 
 Run = Callable[..., "Terminal"]
+COLUMNS = 80
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+# What Windows lacks; the rest is the sandbox as it is.
+WITHOUT = "import os, signal; del signal.SIGHUP, signal.SIGKILL, os.killpg; "
+ON_WINDOWS = ("-c", WITHOUT + "import sys; from sandbox.__main__ import main; sys.exit(main())")
+
+
+def read_lines(descriptor: int, encoding: str) -> Generator[str, None, None]:
+    """The lines of a pipe or a terminal, which is closed with the generator."""
+    rest = b""
+    with open(descriptor, "rb", buffering=0) as file:
+        while True:
+            data = b""
+            with suppress(OSError):  # how a terminal ends
+                data = file.read(65536)
+            if not data:
+                return
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                yield line.decode(encoding).rstrip("\r")
 
 
 class Terminal:
-    """`python -m sandbox` with these options, as a process whose files are in a folder."""
+    """`python -m sandbox` with these options, as a process whose files are in a folder.
 
-    def __init__(self, copy: Path, folder: Path, *options: str, **environment: str) -> None:
-        self.folder, self.port, self.lines = folder, free_port(), list[str]()
+    It runs in a copy of the server. No proxy that the environment names is there, and
+    PYTHONUNBUFFERED is unset. With `as_terminal` it prints to a terminal instead of a pipe.
+    """
+
+    def __init__(
+        self,
+        copy: Path,
+        folder: Path,
+        *options: str,
+        program: tuple[str, ...] = ("-m", "sandbox"),
+        as_terminal: bool = False,
+        **environment: str,
+    ) -> None:
+        self.folder = folder
+        self.lines: list[str] = []
+        self.port = free_port()
+        self.apps: set[int] = set()  # processes
         ports = ("--port", str(self.port), "--phone-port", str(free_port()))
+        given = dict.fromkeys(PROXIES, f"http://127.0.0.1:{free_port()}")
+        given |= {**os.environ, **given, "TMPDIR": str(folder), **environment}
+        given.pop("PYTHONUNBUFFERED", None)
+        reads, writes = os.pipe()
+        if as_terminal:
+            reads, writes = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "sandbox", *ports, *options],
+            [sys.executable, *program, *ports, *options],
             cwd=copy,
-            env={**os.environ, "TMPDIR": str(folder), **environment},
+            env=given,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            stdout=writes,
+            stderr=writes,
         )
-        self.timer = threading.Timer(20, end, [self.process])  # or a test might read forever
+        os.close(writes)
+        encoding = environment.get("PYTHONIOENCODING", "utf-8")
+        self.output = read_lines(reads, encoding)
+        self.timer = threading.Timer(40, self.kill)  # or a test might read forever
         self.timer.start()
 
     def reads(self, text: str) -> str:
         """Read lines until one has this text in it."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in self.output:
+            self.look_for_app()
             self.lines.append(line)
             if text in line:
                 return line
         raise AssertionError(f"no {text!r} in {self.lines}")
 
+    def read_all(self) -> None:
+        """Read what is left, to the end of the process."""
+        self.lines += self.output
+
+    def look_for_app(self) -> None:
+        """Remember the process of the app, which has a session of its own."""
+        self.apps.update(children_of(self.process))
+
     def app(self) -> int:
         """The process of the app."""
-        return children_of(self.process)[0]
+        (app,) = self.apps
+        return app
 
     def end(self, how: signal.Signals) -> int:
         """End it with a signal; gives its exit status, after a look for what is left."""
-        app = self.app()
         self.process.send_signal(how)
-        self.lines += self.process.communicate(timeout=10)[0].splitlines(keepends=True)
-        assert not Path(f"/proc/{app}").exists()
+        self.read_all()
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for its end; gives its exit status, after a look for what is left."""
+        status = self.process.wait(15)
+        assert not any(Path(f"/proc/{app}").exists() for app in self.apps)
         assert list(self.folder.iterdir()) == []
-        return self.process.returncode
+        return status
+
+    def kill(self) -> None:
+        """End it and its app, whatever a test has done."""
+        self.timer.cancel()
+        self.look_for_app()
+        end(self.process)
+        for app in self.apps:
+            with suppress(ProcessLookupError):
+                os.kill(app, signal.SIGKILL)
+        self.output.close()
 
 
 @pytest.fixture
@@ -67,61 +136,159 @@ def run(copy: Path, tmp_path: Path) -> Iterator[Run]:
     """Run `python -m sandbox` with options and variables of the environment."""
     running: list[Terminal] = []
 
-    def run(*options: str, **environment: str) -> Terminal:
-        running.append(Terminal(copy, tmp_path, *options, **environment))
+    def run(*options: str, **more: str) -> Terminal:
+        running.append(Terminal(copy, tmp_path, *options, **more))  # type: ignore[arg-type]
         return running[-1]
 
     yield run
     for terminal in running:
-        terminal.timer.cancel()
-        end(terminal.process)
+        terminal.kill()
 
 
-def test_without_options_one_caller_waits_in_the_conference_until_ctrl_c(run: Run) -> None:
-    proxy = f"http://127.0.0.1:{free_port()}"  # where nobody listens
-    terminal = run(HTTP_PROXY=proxy, HTTPS_PROXY=proxy, http_proxy=proxy, https_proxy=proxy)
-    assert f"http://localhost:{terminal.port}" in terminal.reads("the app is at")
-    terminal.reads("caller 1   is in the conference")
-    terminal.reads("app        ")
+def in_order(terminal: Terminal, *patterns: str) -> None:
+    """Check that lines come that these patterns describe, in this order."""
+    lines = iter(terminal.lines)
+    for pattern in patterns:
+        found = any(re.fullmatch(pattern, line) for line in lines)
+        assert found, f"no {pattern!r} in its place in:\n" + "\n".join(terminal.lines)
+
+
+def line(name: str, text: str) -> str:
+    """The pattern of a line about somebody."""
+    return rf" *\d+\.\d s  {name} *  {text}"
+
+
+def test_the_story_of_one_caller(run: Run) -> None:
+    terminal = run()
+    terminal.reads("press Play on the page, or dial on the phone; Ctrl-C ends it")
     requests.get(f"http://localhost:{terminal.port}/stream", timeout=5).raise_for_status()
-    terminal.reads("caller 1   hears music: …/static/hold-music.mp3, MP3 of 32 s")
+    terminal.reads("POST /webhooks/rtc audio:play")
+    requests.get(f"http://localhost:{terminal.port}/stream/stop", timeout=5).raise_for_status()
+    terminal.reads("POST /webhooks/rtc audio:play:stop")
     assert terminal.end(signal.SIGINT) == 0
-    assert any("caller 1   hangs up" in line for line in terminal.lines)
+    in_order(
+        terminal,
+        line("sandbox", f"the page:   http://localhost:{terminal.port}"),
+        line("sandbox", r"the phone:  http://localhost:\d+"),
+        line("sandbox", r"Vonage sees https://\w+\.ngrok\.example \(made up\)"),
+        line("caller 1", "dials"),
+        line("app", r"caller 1 from …0001 joined: .*"),
+        line("caller 1", "POST /webhooks/answer → 200 talk, conversation"),
+        line("caller 1", "POST /webhooks/event answered → 204"),
+        line("caller 1", 'hears "Please wait while we connect you to the conference"'),
+        line("caller 1", "is in the conference, with 0 more"),
+        line("sandbox", "press Play on the page, or dial on the phone; Ctrl-C ends it"),
+        line("caller 1", "the app asks: PUT /v1/calls/…/stream → 200"),
+        line("caller 1", r"hears music: …/hold-music\.mp3, MP3 of 32 s, 1 time"),
+        line("caller 1", r"POST /webhooks/rtc audio:play → \d+"),
+        line("caller 1", "the app asks: DELETE /v1/calls/…/stream → 200"),
+        line("caller 1", "hears the music stop"),
+        line("caller 1", r"POST /webhooks/rtc audio:play:stop → \d+"),
+        line("sandbox", "the end: all hang up"),
+        line("caller 1", "hangs up"),
+        line("app", r"caller 1: completed after \d+ s"),
+        line("caller 1", "POST /webhooks/event completed → 204"),
+    )
+    story = "\n".join(terminal.lines)
+    assert max(len(one) for one in terminal.lines) < COLUMNS
+    assert not re.search("started|ringing|transfer|\x1b|[0-9a-f]{8}-[0-9a-f]{4}-", story)
+    assert not re.search(r"\d\d:\d\d:\d\d|INFO", story)
 
 
-def test_a_quorum(run: Run) -> None:
-    terminal = run("--callers", "2", "--quorum", "2")
-    terminal.reads("caller 1   hears hold music")
-    terminal.reads("is in the conference, with 1 more")
+def test_each_caller_is_heard_before_the_next_one_dials(run: Run) -> None:
+    terminal = run("--callers", "3", "--quorum", "3")
+    terminal.reads("press Play on the page")
     assert terminal.end(signal.SIGTERM) == 0
+    in_order(
+        terminal,
+        line("caller 1", "dials"),
+        line("caller 1", "waits for the conference to start"),
+        line("caller 1", r"hears hold music: …/hold-music\.mp3, MP3 of 32 s, forever"),
+        line("caller 2", "dials"),
+        line("caller 2", r"hears hold music: …/hold-music\.mp3, MP3 of 32 s, forever"),
+        line("caller 3", "dials"),
+        line("app", "caller 3 from …0003 joined: .*"),
+        line("caller 3", "POST /webhooks/answer → 200 talk, conversation"),
+        line("caller 1", "hears the music stop, is in the conference, with 2 more"),
+        line("caller 2", "hears the music stop, is in the conference, with 2 more"),
+        line("caller 3", "is in the conference, with 2 more"),
+        line("sandbox", "press Play on the page, or dial on the phone; Ctrl-C ends it"),
+        line("caller 3", "hangs up"),
+    )
+
+
+def test_thirty_three_callers_dial_within_half_a_minute(run: Run) -> None:
+    terminal = run("--callers", "33")
+    last = terminal.reads("caller 33  is in the conference, with 32 more")
+    assert float(last.split()[0]) < 30
+    assert terminal.end(signal.SIGTERM) == 0
+
+
+def test_music_instead_of_a_conference(run: Run) -> None:
+    terminal = run("--stream")
+    terminal.reads("caller 1  POST /webhooks/answer → 200 stream")
+    terminal.reads("caller 1  hears music: …/hold-music.mp3, MP3 of 32 s, 1 time")
+    assert terminal.end(signal.SIGINT) == 0
+
+
+# The end
 
 
 def test_a_closed_terminal_leaves_nothing_behind(run: Run) -> None:
     terminal = run("--callers", "0")
-    terminal.reads("the phone is at http://localhost:")
-    app = terminal.app()
-    assert terminal.process.stdout is not None
-    terminal.process.stdout.close()
+    terminal.reads("the phone:  http://localhost:")
+    terminal.output.close()
     terminal.process.send_signal(signal.SIGHUP)
-    assert terminal.process.wait(10) == 0
-    assert not Path(f"/proc/{app}").exists()
-    assert list(terminal.folder.iterdir()) == []
+    assert terminal.wait() == 0
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "ascii"])
+def test_a_terminal_that_lacks_letters_loses_no_line(run: Run, encoding: str) -> None:
+    terminal = run(PYTHONIOENCODING=encoding)
+    terminal.reads("POST /webhooks/answer ? 200 talk, conversation")
+    terminal.reads("is in the conference")
+    assert terminal.end(signal.SIGINT) == 0
+    assert any("from ?0001" in line or "from …0001" in line for line in terminal.lines)
+
+
+def test_it_runs_where_windows_lacks_names(run: Run) -> None:
+    terminal = run(program=ON_WINDOWS)
+    terminal.reads("is in the conference")
+    assert terminal.end(signal.SIGINT) == 0
 
 
 def test_the_end_of_the_app_ends_it(run: Run) -> None:
     terminal = run("--stream")
-    terminal.reads("caller 1   hears music: …/static/hold-music.mp3, MP3 of 32 s, 1 time")
+    terminal.reads("hears music")
     os.kill(terminal.app(), signal.SIGKILL)
-    terminal.reads("app.py has ended: -9")
-    assert terminal.process.wait(10) == 1
-    assert list(terminal.folder.iterdir()) == []
+    terminal.reads("app.py has ended by itself, with status -9")
+    terminal.read_all()
+    assert "\x1b" not in "".join(terminal.lines)
+    assert terminal.wait() == 1
 
 
 def test_an_app_that_does_not_start_says_why(run: Run) -> None:
     terminal = run(VOICE_STREAM_LEVEL="loud")
-    assert "VOICE_STREAM_LEVEL" in terminal.reads("VOICE_STREAM_LEVEL")
-    assert terminal.process.wait(10) == 1
-    assert list(terminal.folder.iterdir()) == []
+    terminal.read_all()
+    assert terminal.wait() == 1
+    said = "\n".join(terminal.lines)
+    assert said.startswith("The app did not start:\n")
+    assert "VOICE_STREAM_LEVEL must be" in said
+    assert "Traceback" not in said
+
+
+def test_only_what_went_wrong_has_a_colour_and_only_on_a_terminal(run: Run) -> None:
+    terminal = run("--stream", as_terminal=True)
+    terminal.reads("hears music")
+    assert "\x1b" not in "".join(terminal.lines)
+    os.kill(terminal.app(), signal.SIGKILL)
+    last = terminal.reads("app.py has ended by itself")
+    assert re.search(r"\x1b\[31m.*\x1b\[0m", last)
+    terminal.read_all()
+    assert terminal.wait() == 1
+
+
+# Options
 
 
 @pytest.mark.parametrize("option", ["--port", "--phone-port"])
@@ -139,10 +306,34 @@ def test_a_port_that_is_taken_is_named_before_anything_starts(
     assert said in capsys.readouterr().err
 
 
-def test_fewer_than_no_callers_are_an_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--callers", "-1"], "--callers must be 0 or more"),
+        (["--quorum", "1"], "--quorum must be 2 to 50"),
+        (["--quorum", "51"], "--quorum must be 2 to 50"),
+    ],
+)
+def test_an_option_out_of_range_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    said: str,
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["sandbox", "--callers", "-1"])
+    monkeypatch.setattr(sys, "argv", ["sandbox", *options])
     with pytest.raises(SystemExit, match="2"):
         main()
-    assert "--callers must be 0 or more" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
+
+
+def test_the_help_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sandbox", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "without a Vonage account" in said
+    assert "press Play on the server's page" in said
+    for option in ("--callers", "--quorum", "--stream", "--port", "--phone-port"):
+        assert option in said

@@ -139,6 +139,7 @@ def test_a_connection_that_waits_ends_with_the_sandbox(sandbox: StubbedSandbox) 
         wire = Wire(other)
         wire.ask("GET", "/v1/calls/x")
     assert wire.is_closed()
+    wire.socket.close()
 
 
 # Faults
@@ -182,3 +183,5 @@ def test_connections_are_counted(sandbox: StubbedSandbox) -> None:
     statuses: list[Any] = [wire.ask("GET", "/v1/calls/x").status for wire in wires]
     assert statuses == [404] * 3
     assert sandbox.connections - began == 3
+    for wire in wires:
+        wire.socket.close()

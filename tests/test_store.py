@@ -21,7 +21,8 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from calls import open_calls
 from calls.sqlite import SqliteCalls
-from sandbox import Call, free_port
+from sandbox import free_port
+from tests.faults import HeardCall
 from tests.processes import run
 from tests.sandboxes import InProcess, StartSandbox, browse
 from tests.servers import RedisServer, run_forwarder
@@ -118,7 +119,7 @@ def damaged(damage: Damage, database: Path) -> Iterator[None]:
         mend()
 
 
-def within_two_seconds(dial: Callable[[], Call]) -> Call:
+def within_two_seconds(dial: Callable[[], HeardCall]) -> HeardCall:
     began = time.monotonic()
     call = dial()
     assert call.ncco

@@ -47,7 +47,7 @@ def test_loop_and_level_can_be_given_for_once(start: StartSandbox) -> None:
     browse(sandbox, "/stream", loop="3", level="-1")
     call.hears("3 times at level -1")
     browse(sandbox, "/stream")
-    call.hears("for ever at level 0.5")
+    call.hears("forever at level 0.5")
 
 
 def test_another_audio_address_can_be_given_for_once(conference: InProcess) -> None:
@@ -99,7 +99,7 @@ def test_a_post_does_the_same_as_a_get(conference: InProcess, how: str) -> None:
     call = conference.dial()
     given = {"params": {"loop": "0"}} if how == "params" else {"data": {"loop": "0"}}
     requests.post(f"{conference.app_url}/stream", timeout=5, **given).raise_for_status()  # type: ignore[arg-type]
-    call.hears("for ever")
+    call.hears("forever")
 
 
 def test_one_leg_can_be_named(conference: InProcess) -> None:

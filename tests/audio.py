@@ -1,0 +1,21 @@
+"""Audio for tests: the bundled music, and WAVs of any kind."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from sandbox import FOLDER
+
+MUSIC = (FOLDER / "static" / "hold-music.mp3").read_bytes()
+
+
+def wav(bits: int = 16, channels: int = 1, hertz: int = 8000, **more: Any) -> bytes:
+    """A WAV of one second, if its header is right."""
+    coding, extra = more.get("coding", 1), more.get("extra", b"")
+    samples = bytes(max(1, bits // 8 * channels) * (hertz or 8000))
+    form = struct.pack("<HHIIHH", coding, channels, hertz, hertz * 2, 2, bits) + extra
+    size = more.get("size", len(samples))
+    chunks: bytes = b"fmt " + struct.pack("<I", len(form)) + form + more.get("before", b"")
+    chunks += b"data" + struct.pack("<I", size) + samples
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
