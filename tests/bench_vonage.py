@@ -1,0 +1,68 @@
+"""The sandbox's Voice API in a process of its own, so that its CPU time counts for no one."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import certifi
+from werkzeug.serving import make_ssl_devcert
+
+from sandbox import Account, Asked
+from sandbox.server import Answer, Connection, Server, to_json
+from sandbox.voice_api import VoiceApi
+
+
+class Obliging(Connection):
+    """Starts audio in any leg, for whoever has the right token."""
+
+    def respond(self, asked: Asked) -> Answer:
+        """Answer as where the leg is on the line. [Voice API]"""
+        uuid = asked.path.split("/")[3]
+        return to_json(200, {"message": "Stream started", "uuid": uuid})
+
+
+@contextmanager
+def serve_voice_api(folder: str) -> Iterator[dict[str, str]]:
+    """Serve it while the block lasts; gives what the environment of an app needs for it."""
+    spawning = multiprocessing.get_context("spawn")
+    ours, theirs = spawning.Pipe()
+    process = spawning.Process(target=serve, args=[folder, theirs])
+    process.start()
+    try:
+        yield ours.recv()
+    finally:
+        ours.send("the end")
+        process.join()
+
+
+def serve(folder: str, pipe: Any) -> None:
+    """Serve until something comes through the pipe."""
+    account = Account()
+    certificate = make_ssl_devcert(f"{folder}/voice-api", host="localhost")
+    server = Server(VoiceApi(account, {}), [], certificate, Obliging)
+    pipe.send(
+        {
+            "REQUESTS_CA_BUNDLE": write_bundle(folder, certificate[0]),
+            "VONAGE_APPLICATION_ID": account.application_id,
+            "VONAGE_PRIVATE_KEY": account.private_key,
+            "VONAGE_API_HOST": f"localhost:{server.server_port}",
+        }
+    )
+    pipe.recv()
+    server.stop()
+
+
+def write_bundle(folder: str, certificate: str) -> str:
+    """The path of a file with the certificates of a real machine, and this one.
+
+    Reading them is most of what a new connection costs.
+    """
+    bundle = Path(folder, "bundle.pem")
+    real = Path(certifi.where()).read_text(encoding="utf-8")
+    own = Path(certificate).read_text(encoding="utf-8")
+    bundle.write_text(f"{real}\n{own}", encoding="utf-8")
+    return str(bundle)
