@@ -72,9 +72,12 @@ class InProcess(FaultySandbox):
         voice: Voice = self.flask.extensions["voice"]
         return voice
 
-    def limit(self, **limits: Any) -> None:
-        """Let the app wait for Vonage for less long than it would."""
-        self.flask.extensions["voice"] = Voice(self.config, **limits)
+    def limit(self, api_host: str | None = None, **limits: Any) -> None:
+        """Let the app wait for Vonage for less long than it would, or ask at another host."""
+        config = self.config
+        if api_host is not None:
+            config = config.model_copy(update={"VONAGE_API_HOST": api_host})
+        self.flask.extensions["voice"] = Voice(config, **limits)
 
     def answer_at(self, host: str, leg: str = "") -> requests.Response:
         """Ask for a leg's NCCO as if the webhook had come in at another host."""

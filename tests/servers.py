@@ -137,15 +137,18 @@ class Carrier(StreamRequestHandler):
 
 
 def carry(here: socket.socket, there: socket.socket, silent: threading.Event) -> None:
-    """Carry data both ways until an end closes; once it is silent, none arrives."""
+    """Carry data both ways until an end closes; once it is silent, nothing and no end arrives."""
     others = {here: there, there: here}
-    while True:
+    while here in others:
         for end in select.select(list(others), [], [])[0]:
             data = end.recv(65536)
-            if not data:
-                return
-            if not silent.is_set():
+            if silent.is_set():
+                if not data:
+                    del others[end]
+            elif data:
                 others[end].sendall(data)
+            else:
+                return
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import pytest
 
 from tests.faults import Fault
 from tests.sandboxes import InProcess, StartSandbox, browse
+from tests.servers import run_forwarder
 
 STARTED = b'{"message": "Stream started", "uuid": "aaaaaaaa-bbbb-cccc-dddd-0123456789ab"}'
 LEGS = 3
@@ -85,3 +86,18 @@ def test_a_connection_that_is_always_closed_is_an_error(sandbox: InProcess, hang
     assert response.status_code == 504
     assert "cannot be reached" in response.json()["error"]
     assert len(sandbox.asked) == 2
+
+
+def test_idle_connections_that_died_without_a_word_cost_one_play(sandbox: InProcess) -> None:
+    """As a laptop leaves them that was asleep, or a firewall."""
+    for _ in range(LEGS):
+        sandbox.dial()
+    with run_forwarder(sandbox.api_port) as forwarder:
+        sandbox.limit(f"localhost:{forwarder.server_port}", silence=1)
+        sandbox.latency = 0.45
+        assert play(sandbox) == 200
+        sandbox.latency = 0
+        forwarder.fall_silent()
+        leg = {"uuid": sandbox.asked[0].path.split("/")[3]}
+        assert browse(sandbox, "/stream", **leg).status_code == 504
+        assert browse(sandbox, "/stream", **leg).status_code == 200
