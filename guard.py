@@ -167,7 +167,8 @@ def check_password(request: Request, password: str) -> None:
     challenge = None
     if request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate":
         challenge = BASIC  # which opens the browser's password box
-    raise Unauthorized("Wrong or missing STREAM_PASSWORD.", www_authenticate=challenge)
+    wrong = "Wrong or missing STREAM_PASSWORD. Reload, and enter it when the browser asks."
+    raise Unauthorized(wrong, www_authenticate=challenge)
 
 
 def check_server(request: Request) -> None:
