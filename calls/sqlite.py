@@ -102,9 +102,7 @@ class SqliteCalls(Calls):
                 return self._db
             self._db.close()
         Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(
-            self._path, timeout=WAIT, isolation_level="IMMEDIATE", check_same_thread=False
-        )
+        self._db = sqlite3.connect(self._path, timeout=WAIT, check_same_thread=False)
         self._create_tables(self._db)
         self._file = self._identity()
         return self._db
