@@ -6,18 +6,7 @@ Vonage's document follows a fact in brackets; tests/test_sandbox.py has what no 
 from sandbox.account import Account
 from sandbox.audio import sound
 from sandbox.call import Call
-from sandbox.ports import free_port, serve
-from sandbox.sandbox import FOLDER, Sandbox
+from sandbox.sandbox import FOLDER, Sandbox, free_port
 from sandbox.voice_api import REGIONS, Asked
 
-__all__ = [
-    "FOLDER",
-    "REGIONS",
-    "Account",
-    "Asked",
-    "Call",
-    "Sandbox",
-    "free_port",
-    "serve",
-    "sound",
-]
+__all__ = ["FOLDER", "REGIONS", "Account", "Asked", "Call", "Sandbox", "free_port", "sound"]

@@ -6,8 +6,8 @@ import socket
 import sys
 import threading
 
-from sandbox import Sandbox, serve
-from sandbox.phone import create_phone
+from sandbox import Sandbox
+from sandbox.phone import serve_phone
 from sandbox.story import Story
 
 ABOUT = """Hear what the server does, without a Vonage account. This runs the server (app.py) and
@@ -40,7 +40,7 @@ def main() -> int:
     vonage.on_line = story.say
     try:
         with vonage:
-            serve(create_phone(vonage), options.phone_port)
+            serve_phone(vonage, options.phone_port)
             story.say("sandbox", f"the page:   {vonage.app_url}")
             story.say("sandbox", f"the phone:  http://localhost:{options.phone_port}")
             story.say("sandbox", f"Vonage sees {vonage.public_url} (made up)")

@@ -34,13 +34,10 @@ class Account:
 
     def sign(self, body: bytes = b"", **claims: Any) -> str:
         """The Authorization of a webhook; `claims` replace Vonage's, or leave one out (None)."""
-        signed: dict[str, Any] = {
-            "iat": int(time.time()),
-            "jti": str(uuid.uuid4()),
-            "iss": "Vonage",
-            "api_key": "abcd1234",
-            "application_id": self.application_id,
-        }
+        signed: dict[str, Any] = {"iss": "Vonage", "api_key": "abcd1234"}
+        signed["iat"] = int(time.time())
+        signed["jti"] = str(uuid.uuid4())
+        signed["application_id"] = self.application_id
         if body:
             signed["payload_hash"] = hashlib.sha256(body).hexdigest()
         signed.update(claims)

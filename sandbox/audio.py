@@ -1,8 +1,14 @@
-"""Which audio Vonage can play, and about how long it lasts: an MP3, or a WAV of 16 bits."""
+"""Audio: what is heard in a leg, whether Vonage can play it, and about how long it lasts."""
 
 import io
 import re
 import wave
+from dataclasses import dataclass, field
+from threading import Event
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+MOST_TIMES = 10**9  # what is more is as good as forever
 
 # How a frame of an MP3 starts: sync, MPEG 1, 2 or 2.5, layer III, and a bit rate.
 FRAME = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef].", re.DOTALL)
@@ -11,6 +17,7 @@ KILOBITS_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # 
 KILOBITS_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)  # MPEG 2 and 2.5
 HERTZ = (44100, 48000, 32000)  # MPEG 1; MPEG 2 has half of it, MPEG 2.5 a quarter
 WAV_HEADER = 44  # bytes, at least
+CHANNELS = {1: "mono", 2: "stereo"}
 # How files start that people take for what Vonage plays.
 OTHERS = {
     b"OggS": "Ogg",
@@ -22,6 +29,38 @@ OTHERS = {
     b"\x89PNG": "a picture",
     b"<": "a web page",
 }
+
+
+@dataclass(eq=False)
+class Music:
+    """Audio at a public address, to be heard a number of times."""
+
+    url: str
+    times: int  # 0 is forever
+    level: float  # -1 to 1
+    kind: str = "music"  # or "hold music", which Vonage plays by itself
+    heard: bool = False
+    stopped: Event = field(default_factory=Event)  # by the app, a key, other audio, or the end
+
+    def __post_init__(self) -> None:
+        self.play_id = str(uuid4())
+        self.times = min(self.times, MOST_TIMES)
+        parts = urlsplit(self.url)
+        self.name = parts.path.rpartition("/")[2]
+        if not self.name:
+            self.name = parts.netloc
+
+    def describe(self, format: str, seconds: float) -> str:
+        """What of it is heard, such as "hears music: https://…/a.mp3, MP3 of 32 s, 2 times"."""
+        times = f"{self.times} times"
+        if self.times == 0:
+            times = "forever"
+        if self.times == 1:
+            times = "1 time"
+        line = f"hears {self.kind}: {self.url}, {format} of {seconds:.0f} s, {times}"
+        if self.level:
+            line += f" at level {self.level:g}"
+        return line
 
 
 def sound(data: bytes) -> tuple[str, float]:
@@ -48,19 +87,12 @@ def _wav_seconds(data: bytes) -> float:
     except (wave.Error, EOFError) as error:
         raise ValueError(f"it is a WAV that cannot be read: {error}") from error
     if bits != 16 or channels != 1 or hertz not in (8000, 16000):
-        has = f"{bits} bits, {hertz / 1000:g} kHz, {_channels(channels)}"
+        heard = CHANNELS.get(channels, f"{channels} channels")
+        has = f"{bits} bits, {hertz / 1000:g} kHz, {heard}"
         raise ValueError(f"it is a WAV of {has}; it must be 16 bits, 8 or 16 kHz, mono")
     if len(data) <= WAV_HEADER:
         raise ValueError("it is a WAV without sound in it")
     return len(data) / (2 * hertz)  # its header may not know: it may be written while recorded
-
-
-def _channels(number: int) -> str:
-    if number == 1:
-        return "mono"
-    if number == 2:
-        return "stereo"
-    return f"{number} channels"
 
 
 def _mp3_seconds(data: bytes) -> float:

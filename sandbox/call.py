@@ -1,44 +1,69 @@
-"""A call: what its caller does, and the NCCO that it runs.
+"""A call: what its caller does, the NCCO that it runs, and the conference that it is in.
 
 Not acted on: the NCCO in an answer to an `input` event, `endOnExit`, and actions known by name.
 """
 
+from __future__ import annotations
+
 import time
-from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from threading import Event, Thread
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from sandbox.conference import Conference
-from sandbox.listener import Listener
-from sandbox.music import Music
+from sandbox.audio import Music
+from sandbox.leg import Leg
+from sandbox.ncco import read_ncco
+from sandbox.tunnel import describe_status
 
 
 @dataclass(eq=False, kw_only=True)
-class Call(Listener):
-    """A leg, from dialling to hanging up."""
+class Call(Leg):
+    """A leg, from dialling to hanging up; `calls` are all, among which are those it meets."""
 
-    conferences: defaultdict[str, Conference]  # by their names
+    calls: dict[str, Call]
     ncco: list[dict[str, Any]] = field(default_factory=list)
-    speaks: bool = False  # whether a talk lasts until `go_on`
+    speaks: bool = False  # on a phone, where a talk lasts until `go_on`
     ended: Event = field(default_factory=Event)  # over, and the app knows
     go_on: Event = field(default_factory=Event)  # to the next action
-    others: int | None = None  # how many are in the conference with this leg, once it is in
-    _conference: Conference | None = None
+    conference: str | None = None  # its name, once the leg has come to it
+    inside: bool = False  # or it waits for the start
+    others: int | None = None  # how many are in the conference with this leg, as it was told
     _digits: str = ""
 
-    def press(self, digits: str = "1") -> None:
-        """Press keys."""
-        with self.news:
-            self._digits += digits
-            self.tell(f"presses {digits}", "pressed", digit=digits, listened=self.barges)
-            if not self.barges:
-                return
-            self.go_on.set()
-            if self.music:
-                self.music.stopped.set()
+    # What its caller does
+
+    def dial(self, method: str = "POST", pick_up: bool = True) -> None:
+        """Ring, and be connected to the app."""
+        self.ring()
+        self.connect(method, pick_up)
+
+    def ring(self) -> None:
+        """Ring, and tell the app so."""
+        line = "dials"
+        if self.speaks:
+            line = "dials on the phone"
+        self.tell(line, "dials", uuid=self.uuid, number=self.parameters.get("from"))
+        self.event("started")
+        self.event("ringing")
+
+    def connect(self, method: str, pick_up: bool) -> None:
+        """Ask the app for the NCCO, and run it from the moment on when the leg is answered."""
+        response = self.tunnel.send(method, "/webhooks/answer", self.parameters)
+        came = f"{method} /webhooks/answer → {describe_status(response)}"
+        try:
+            self.ncco = read_ncco(response)
+        except ValueError as error:
+            self.on_line(self.name, came)
+            reason = " ".join(error.args)
+            self.error(error.args[0])
+            self.end(f"is cut off: {reason}", f"Cut off: {reason}")
+            return
+        actions = ", ".join(action["action"] for action in self.ncco)
+        self.on_line(self.name, f"{came} {actions}")
+        if pick_up:
+            self.pick_up()
 
     def answer(self) -> None:
         """The leg is answered, before the app is asked for its NCCO or after it."""
@@ -52,6 +77,17 @@ class Call(Listener):
         if not self.answered:
             self.answer()
         Thread(target=self._run, daemon=True).start()
+
+    def press(self, digits: str = "1") -> None:
+        """Press keys."""
+        with self.news:
+            self._digits += digits
+            self.tell(f"presses {digits}", "pressed", digit=digits, listened=self.barges)
+            if not self.barges:
+                return
+            if self.stop_music():
+                self.tell("hears the music stop")
+            self.go_on.set()
 
     def hang_up(self, status: str = "completed", why: str = "You hung up") -> None:
         """End the call, as the caller; it is over for Vonage before the events are sent."""
@@ -71,10 +107,8 @@ class Call(Listener):
             self.over.set()
             self.heard.set()
             self.go_on.set()
-            if self.music:
-                self.music.stopped.set()
-            if self._conference:
-                self._conference.leave(self)
+            self.stop_music()
+            self._count()
         if status != "completed":
             self.event(status)
         if status != "rejected":
@@ -111,60 +145,77 @@ class Call(Listener):
             self.go_on.wait(10 + len(text) / 5)
 
     def _stream(self, action: dict[str, Any]) -> None:
-        url = action["streamUrl"][0]
-        music, replaced = self.take(
-            Music("music", url, action.get("loop", 1), action.get("level", 0))
-        )
+        music = Music(action["streamUrl"][0], action.get("loop", 1), action.get("level", 0))
+        self.take(music)
         began = time.monotonic()
-        lasts = self.play(music, replaced)
+        lasts = self.play(music)
         # It lasts as long, although the app has stopped it or plays something in its place.
         self.go_on.wait(max(0, began + lasts - time.monotonic()))
 
     def _input(self, action: dict[str, Any]) -> None:
         """Send the keys that were pressed; it waits for no more."""
-        if "dtmf" not in action["type"]:
-            return
-        pressed = {"digits": self._digits, "timed_out": not self._digits}
-        self.send_event("event", "dtmf", self.named() | {"dtmf": pressed})
+        if "dtmf" in action["type"]:
+            fields = self.named()
+            fields["dtmf"] = {"digits": self._digits, "timed_out": not self._digits}
+            self.send_event("event", "dtmf", fields)
+
+    # The conference [NCCO reference]
 
     def _enter(self, action: dict[str, Any]) -> None:
-        name = action["name"]
+        """Start the conference, join it where it has started, or wait for its start."""
         with self.news:
             if self.over.is_set():
                 return
-            conference = self.conferences[name]
-            self._conference = conference
-            joining = conference.enter(self, action.get("startOnEnter", True))
-            if not joining:
-                self.tell("waits for the conference to start", "waits")
+            self.conference = action["name"]
+            there = self._meet()
+            starts = action.get("startOnEnter", True)
+            if starts or any(leg.inside for leg in there):
+                joining = [leg for leg in there if not leg.inside]
+                for leg in joining:
+                    leg.inside = True
+            else:
+                self._wait(action)
+                return
         for leg in joining:
-            leg._join(f"CON-{uuid5(NAMESPACE_URL, name)}")
-        if joining:
-            return
+            leg._join()
+
+    def _wait(self, action: dict[str, Any]) -> None:
+        self.tell("waits for the conference to start", "waits")
         if "musicOnHoldUrl" not in action:
             self.heard.set()
             return
-        music, _ = self.take(Music("hold music", action["musicOnHoldUrl"][0], 0, 0))
-        self.hear(music)
+        music = Music(action["musicOnHoldUrl"][0], times=0, level=0, kind="hold music")
+        self.take(music)
+        Thread(target=self.hear, args=[music], daemon=True).start()
 
-    def _join(self, conversation: str) -> None:
-        """Be moved from a conversation of one's own to the conference's. [NCCO reference]"""
+    def _join(self) -> None:
+        """Be moved from a conversation of one's own to the conference's."""
         came_from = self.parameters.get("conversation_uuid")
+        conversation = f"CON-{uuid5(NAMESPACE_URL, str(self.conference))}"
         self.parameters["conversation_uuid"] = conversation
-        moved = {"conversation_uuid_from": came_from, "conversation_uuid_to": conversation}
-        self.send_event("event", "transfer", {**moved, "uuid": self.uuid, "type": "transfer"})
+        fields = {"conversation_uuid_from": came_from, "conversation_uuid_to": conversation}
+        fields |= {"uuid": self.uuid, "type": "transfer"}
+        self.send_event("event", "transfer", fields)
         with self.news:
-            conference = self._conference
-            if conference is None or self.over.is_set():
+            if self.over.is_set():
                 return
-            self.others = len(conference.inside) - 1
+            self.others = self._count()
             line = f"is in the conference, with {self.others} more"
-            music = self.music
-            if music and music.kind == "hold music":
-                self.music = None
-                music.stopped.set()
-                if music.heard:
-                    self.sound("music stopped")
-                    line = f"hears the music stop, {line}"
+            if self.music and self.music.kind == "hold music" and self.stop_music():
+                line = f"hears the music stop, {line}"
             self.tell(line, "conference", others=self.others)
-            conference.count()
+
+    def _count(self) -> int:
+        """How many others are inside; says so to each of them where that has changed."""
+        inside = [leg for leg in self._meet() if leg.inside]
+        others = len(inside) - 1
+        for leg in inside:
+            if leg.others is not None and leg.others != others:
+                leg.others = others
+                leg.sound("conference", others=others)
+        return others
+
+    def _meet(self) -> list[Call]:
+        """Who has come to the conference and is not over, in turn, this leg included."""
+        legs = list(self.calls.values())
+        return [leg for leg in legs if leg.conference == self.conference and not leg.over.is_set()]

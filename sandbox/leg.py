@@ -1,26 +1,33 @@
-"""A leg of a call: what Vonage knows of it, and the events that it sends about it."""
+"""A leg of a call: what Vonage knows of it, the events that it sends about it, and its audio."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from threading import TIMEOUT_MAX, Condition, Event, Lock, Thread
 from typing import Any
 
 import requests
 
+from sandbox.audio import Music, sound
 from sandbox.tunnel import Tunnel, describe_status
 
 NAMES = ("from", "to", "from_user", "uuid", "conversation_uuid")  # what most events say of a leg
-NO_NEWS = ("started", "ringing", "transfer")  # events that change nothing for a reader
 EVENT_TIME = "%Y-%m-%dT%H:%M:%S.000Z"
 API_TIME = "%Y-%m-%d %H:%M:%S"  # [OpenAPI file]
 COSTS = {"rate": "0.00", "price": "0.00", "network": "65512"}
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Leg:
-    """A caller's connection; `on_line` gets its name and each line about it."""
+    """A caller's connection, in which somebody listens until it is over.
+
+    `story` has what its caller does and hears, and `sounds` the same as a phone shows and plays
+    it; `news` is notified of both, and is the lock for what happens to all calls. `on_line` gets
+    the leg's name and each line about it.
+    """
 
     tunnel: Tunnel
+    news: Condition
     on_line: Callable[[str, str], None]
     name: str
     region: str
@@ -28,14 +35,45 @@ class Leg:
     status: str = "ringing"
     answered: datetime | None = None
     ended_at: datetime | None = None
+    over: Event = field(default_factory=Event)
+    story: list[str] = field(default_factory=list)
+    sounds: list[dict[str, Any]] = field(default_factory=list)
+    heard: Event = field(default_factory=Event)  # music or the conference, or why there is none
+    music: Music | None = None  # what is heard now, or fetched in order to be heard
+    audio: bytes = b""  # what was fetched last
+    barges: bool = False  # whether a key ends what is heard
+    _playing: Lock = field(default_factory=Lock)
     _rtc_events: int = 0
 
     def __post_init__(self) -> None:
         self.uuid = str(self.parameters.get("uuid"))
 
+    def tell(self, line: str, what: str = "", **more: Any) -> None:
+        """Add a line to the story, and what a phone makes of it; nothing comes after the end."""
+        with self.news:
+            if self.over.is_set():
+                return
+            self.story.append(line)
+            if what:
+                self.sound(what, **more)
+            self.news.notify_all()
+            self.on_line(self.name, line)
+
+    def sound(self, what: str, **more: Any) -> None:
+        """Add what a phone shows or plays."""
+        with self.news:
+            if self.over.is_set():
+                return
+            self.sounds.append({"what": what, **more})
+            if what in ("music", "conference", "nothing"):
+                self.heard.set()
+            self.news.notify_all()
+
+    # What the Voice API does
+
     def describe(self) -> dict[str, Any]:
         """The leg as the Voice API describes it. [Voice API]"""
-        described: dict[str, Any] = {
+        described = {
             "_links": {"self": {"href": f"/calls/{self.uuid}"}},
             "uuid": self.uuid,
             "conversation_uuid": self.parameters.get("conversation_uuid"),
@@ -45,11 +83,7 @@ class Leg:
             "direction": "inbound",
         }
         if self.ended_at:
-            began = self.answered or self.ended_at
-            described["start_time"] = f"{began:{API_TIME}}"
-            described["end_time"] = f"{self.ended_at:{API_TIME}}"
-            described["duration"] = self._lasted(self.ended_at)
-            described |= COSTS
+            described |= self._lasted(self.ended_at, API_TIME)
         return described
 
     def _describe_caller(self) -> dict[str, Any] | None:
@@ -63,24 +97,118 @@ class Leg:
             return {"type": "sip", "uri": caller}
         return {"type": "phone", "number": caller}
 
+    def start_stream(self, url: str, loop: int, level: float) -> None:
+        """Play audio in place of what is heard. [vonage-java-sdk issue 243]"""
+        self.on_line(self.name, "the app asks: PUT /v1/calls/…/stream → 200")
+        music = Music(url, loop, level)
+        self.take(music)
+        Thread(target=self.play, args=[music], daemon=True).start()
+
+    def stop_stream(self) -> None:
+        """Stop what the Voice API or an NCCO's stream plays, which hold music is not."""
+        self.on_line(self.name, "the app asks: DELETE /v1/calls/…/stream → 200")
+        with self.news:
+            if self.music and self.music.kind == "music" and self.stop_music():
+                self.tell("hears the music stop")
+
+    # What is heard
+
+    def take(self, music: Music) -> None:
+        """Let this be heard as soon as it is fetched, in place of what is heard."""
+        with self.news:
+            if self.music:
+                self.music.stopped.set()
+            self.music = music
+            if self.over.is_set():
+                music.stopped.set()
+
+    def stop_music(self) -> bool:
+        """Stop what is heard, or fetched; gives whether something was heard."""
+        with self.news:
+            music = self.music
+            if music is None:
+                return False
+            self.music = None
+            music.stopped.set()
+            if music.heard:
+                self.sound("music stopped")
+            return music.heard
+
+    def play(self, music: Music) -> float:
+        """Hear a stream to its end, with RTC's events; gives how many seconds it would last."""
+        with self._playing:  # after the events of what it replaces
+            lasts = self.hear(music)
+            if not lasts:
+                return 0
+            how = {"stream_url": [music.url], "level": music.level, "loop": music.times}
+            self.send_rtc("audio:play", music.play_id, **how)
+            music.stopped.wait(lasts)
+            with self.news:
+                if self.over.is_set():
+                    return lasts
+                end = "audio:play:stop"
+                if not music.stopped.is_set():
+                    end = "audio:play:done"
+                    self.music = None
+                    self.tell("hears the music end", "music over")
+            self.send_rtc(end, music.play_id)
+        return lasts
+
+    def hear(self, music: Music) -> float:
+        """Fetch audio and hear it begin, unless it is stopped; gives how many seconds it lasts."""
+        try:
+            data = self.tunnel.fetch(music.url)
+            format, seconds = sound(data)
+            if music.kind == "hold music" and format != "MP3":
+                raise ValueError(f"musicOnHoldUrl must be an MP3, not a {format}")
+        except ValueError as error:
+            self._hear_nothing(music, str(error))
+            return 0
+        with self.news:
+            if music.stopped.is_set():
+                return 0
+            music.heard = True
+            self.audio = data
+            self.tell(
+                music.describe(format, seconds),
+                "music",
+                name=music.name,
+                kind=music.kind,
+                times=music.times,
+                level=music.level,
+                seconds=seconds,
+                barges=self.barges,
+            )
+        if music.times == 0:
+            return TIMEOUT_MAX
+        return min(seconds * music.times, TIMEOUT_MAX)
+
+    def _hear_nothing(self, music: Music, reason: str) -> None:
+        why = f"{music.name} could not be played: {reason}"
+        with self.news:
+            if music.stopped.is_set():
+                return
+            self.music = None
+            self.tell(f"hears nothing: {why}", "nothing", why=why)
+        if music.kind == "music":
+            self.send_rtc("audio:play:done", music.play_id, error=reason)
+
+    # Events
+
     def event(self, status: str, **more: Any) -> requests.Response | None:
         """Send the event of a status; gives the answer. [Webhook reference]"""
         fields = self.named() | {"status": status, "direction": "inbound"}
         if status == "answered":  # what is not known yet is null [captured bodies]
             fields |= {"start_time": None, "rate": None, "network": None}
-        if status == "completed":
-            ended = self.ended_at or datetime.now(timezone.utc)
-            fields["start_time"] = None
-            if self.answered:
-                fields["start_time"] = f"{self.answered:{EVENT_TIME}}"
-            fields["end_time"] = f"{ended:{EVENT_TIME}}"
-            fields["duration"] = self._lasted(ended)
-            fields |= {**COSTS, "disconnected_by": "platform", "sip_code": 200}
+        if status == "completed" and self.ended_at:
+            fields |= self._lasted(self.ended_at, EVENT_TIME) | {"sip_code": 200}
         return self.send_event("event", status, fields | more)
 
     def error(self, reason: str) -> None:
         """Send the event of an error, which says nothing of the leg. [Webhook reference]"""
-        self.send_event("event", "error", self.named(["conversation_uuid"]) | {"reason": reason})
+        fields = self.named(["conversation_uuid"])
+        fields["reason"] = reason
+        self.send_event("event", "error", fields)
 
     def send_rtc(self, kind: str, play_id: str, **body: Any) -> None:
         """Send what RTC says of audio in a leg. [Conversation API, Event]"""
@@ -95,23 +223,26 @@ class Leg:
         }
         self.send_event("rtc", kind, fields, Authorization=None)
 
-    def named(self, names: Iterable[str] = NAMES) -> dict[str, Any]:
-        """Those of the leg's parameters that an event has."""
-        return {name: self.parameters[name] for name in names if name in self.parameters}
-
-    def _lasted(self, ended: datetime) -> str:
-        """The seconds from the answer to the end, as a text."""
-        if not self.answered:
-            return "0"
-        return str(int((ended - self.answered).total_seconds()))
-
     def send_event(
         self, webhook: str, what: str, fields: dict[str, Any], **headers: str | None
     ) -> requests.Response | None:
-        """Send a webhook about `what`, and say so, unless it is no news; gives the answer."""
-        fields["timestamp"] = f"{datetime.now(timezone.utc):{EVENT_TIME}}"
+        """Send a webhook about `what`; gives the answer."""
+        now = datetime.now(timezone.utc)
+        fields["timestamp"] = f"{now:{EVENT_TIME}}"
         response = self.tunnel.send("POST", f"/webhooks/{webhook}", fields, **headers)
         came = describe_status(response)
-        if not came.startswith("2") or what not in NO_NEWS:
-            self.on_line(self.name, f"POST /webhooks/{webhook} {what} → {came}")
+        self.on_line(self.name, f"POST /webhooks/{webhook} {what} → {came}")
         return response
+
+    def named(self, names: Iterable[str] = NAMES) -> dict[str, Any]:
+        """Those of these parameters that the leg has."""
+        return {name: self.parameters[name] for name in names if name in self.parameters}
+
+    def _lasted(self, ended: datetime, format: str) -> dict[str, Any]:
+        """What is known of a leg that is over: times in a format, seconds and costs as texts."""
+        known: dict[str, Any] = {"start_time": None, "duration": "0", **COSTS}
+        if self.answered:
+            known["start_time"] = f"{self.answered:{format}}"
+            known["duration"] = str(int((ended - self.answered).total_seconds()))
+        known["end_time"] = f"{ended:{format}}"
+        return known

@@ -26,11 +26,11 @@ def is_json(content_type: str) -> bool:
 
 
 def read_json(data: bytes) -> Any:
-    """The value of a JSON text; raises RefusedError."""
+    """The value of a JSON text; None where it is none."""
     try:
         return json.loads(data.decode(), parse_constant=int)  # for which NaN is none
-    except (ValueError, RecursionError) as error:
-        raise RefusedError("body", "must be JSON") from error
+    except (ValueError, RecursionError):
+        return None
 
 
 def read_ncco(response: requests.Response | None) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ def read_ncco(response: requests.Response | None) -> list[dict[str, Any]]:
 def check_stream(body: Any) -> dict[str, Any]:
     """The body of a request that plays audio, with `level` as a number; raises RefusedError."""
     if not isinstance(body, dict):
-        raise RefusedError("body", "must be an object")
+        raise RefusedError("body", "must be a JSON object")
     for name in ("loop", "level"):
         if name in body and body[name] is None:
             raise RefusedError(name, "must not be null")
@@ -65,7 +65,7 @@ def check_stream(body: Any) -> dict[str, Any]:
 
 def _check_actions(ncco: Any) -> list[dict[str, Any]]:
     if not isinstance(ncco, list):
-        raise RefusedError("NCCO", "must be an array")
+        raise RefusedError("NCCO", "must be a JSON array")
     for number, action in enumerate(ncco):
         following = ncco[number + 1 : number + 2]
         _check_action(action, following)

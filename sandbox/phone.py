@@ -1,12 +1,13 @@
 """The phone: a page on this machine that dials as a caller would, and sounds like it."""
 
 import json
+import logging
 from collections.abc import Iterator
-from queue import Queue
 from threading import Semaphore, Thread
 from typing import Any
 
 from flask import Flask, Response, abort, render_template, request
+from werkzeug.serving import make_server
 
 from sandbox import Call, Sandbox
 
@@ -19,6 +20,13 @@ POLICY = (
     "media-src blob: data:; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
+
+
+def serve_phone(vonage: Sandbox, port: int) -> None:
+    """Serve the phone on this machine until the process ends, which prints nothing of it."""
+    logging.getLogger("werkzeug").disabled = True
+    server = make_server("127.0.0.1", port, create_phone(vonage), threaded=True)
+    Thread(target=server.serve_forever, daemon=True).start()
 
 
 def create_phone(vonage: Sandbox) -> Flask:
@@ -104,9 +112,9 @@ def events(vonage: Sandbox, free_lines: Semaphore) -> Iterator[str]:
         full = f"Only {MOST_CALLS} calls at a time: hang up in another tab"
         yield event({"what": "over", "why": full})
         return
-    dialled: Queue[Call] = Queue()
-    Thread(target=vonage.dial, kwargs={"phone": dialled.put}, daemon=True).start()
-    call = dialled.get()
+    call = vonage.create_call()
+    call.speaks = True
+    Thread(target=call.dial, daemon=True).start()
     try:
         sent = 0
         while sent < len(call.sounds) or not call.over.is_set():

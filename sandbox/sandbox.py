@@ -1,12 +1,16 @@
 """The stand-in for Vonage: one application, whose webhooks lead to an app, and its callers."""
 
 import os
+import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import threading
+import time
 import uuid
-from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,17 +18,14 @@ from typing import Any
 from typing_extensions import Self
 from werkzeug.serving import make_ssl_devcert
 
-from sandbox import process
 from sandbox.account import Account
 from sandbox.call import Call
-from sandbox.conference import Conference
-from sandbox.ncco import read_ncco
-from sandbox.ports import free_port
-from sandbox.server import Connection, Server
-from sandbox.tunnel import Tunnel, describe_status
-from sandbox.voice_api import Asked, VoiceApi
+from sandbox.tunnel import Tunnel
+from sandbox.voice_api import REGIONS, Connection, VoiceApi
 
 FOLDER = Path(__file__).resolve().parent.parent
+STARTS_WITHIN = 30  # seconds
+ENDS_WITHIN = 10
 
 
 class Sandbox(Tunnel):
@@ -34,6 +35,8 @@ class Sandbox(Tunnel):
     to what gets the name of a caller, and each line of what becomes of that call.
     """
 
+    call_type: type[Call] = Call
+
     def __init__(
         self,
         settings: dict[str, str] | None = None,
@@ -42,15 +45,20 @@ class Sandbox(Tunnel):
         command: list[str] | None = None,
         account: Account | None = None,
     ) -> None:
-        own = {"HOST": "localhost", "PORT": str(port or free_port())}
-        own.update(settings or {})
-        super().__init__(account or Account(), own["HOST"], int(own["PORT"]))
+        if port is None:
+            port = free_port()
+        if account is None:
+            account = Account()
+        if command is None:
+            command = [sys.executable, str(FOLDER / "app.py")]
+        own = {"HOST": "localhost", "PORT": str(port)}
+        if settings is not None:
+            own.update(settings)
+        super().__init__(account, own["HOST"], int(own["PORT"]))
         self.on_line: Callable[[str, str], None] = say_nothing
         self.calls: dict[str, Call] = {}
-        self.asked: list[Asked] = []  # of the Voice API
-        self._command = command or [sys.executable, str(FOLDER / "app.py")]
+        self._command = command
         self._news = threading.Condition()
-        self._conferences: defaultdict[str, Conference] = defaultdict(Conference)
         self._numbers = count(1)
         self._temporary = tempfile.TemporaryDirectory(
             prefix="sandbox-",
@@ -58,34 +66,32 @@ class Sandbox(Tunnel):
         )
         self.folder = Path(self._temporary.name)
         self.log = self.folder / "app.log"
-        certificate = self.certificate()
-        self.voice_api = VoiceApi(self.account, self.calls)
-        self._server = Server(self.voice_api, self.asked, certificate, self.connection)
-        self.api_port = self._server.server_port
-        self.environment = {  # of the app; what is empty is unset, whatever `.env` says
-            **os.environ,
-            "no_proxy": "localhost",  # before NO_PROXY, where that is set
-            "PYTHONIOENCODING": "utf-8",
-            "PYTHONUNBUFFERED": "1",
-            "REQUESTS_CA_BUNDLE": certificate[0],
-            "VONAGE_APPLICATION_ID": self.account.application_id,
-            "VONAGE_PRIVATE_KEY": self.account.private_key,
-            "VONAGE_SIGNATURE_SECRET": self.account.signature_secret,
-            "VONAGE_API_HOST": f"localhost:{self.api_port}",
-            "CALLS_URL": f"sqlite:///{self.folder}/calls.sqlite3",
-            "ANSWER_WITH": "",
-            "VOICE_CONFERENCE_QUORUM": "",
-            "PUBLIC_URL": "",
-            **own,
-        }
+        self.voice_api = self.serve_voice_api()
+        self.api_port = self.voice_api.server_port
+        self.asked = self.voice_api.asked
+        self.environment = self._environment()
+        self.environment.update(own)
 
-    def certificate(self) -> tuple[str, str]:
-        """The files with the certificate of the Voice API, which the app trusts, and its key."""
-        return make_ssl_devcert(str(self.folder / "voice-api"), host="localhost")
+    def serve_voice_api(self) -> VoiceApi:
+        """Serve the Voice API, with a certificate for the app to trust."""
+        certificate = make_ssl_devcert(str(self.folder / "voice-api"), host="localhost")
+        return VoiceApi(self.account, self.calls, certificate, Connection)
 
-    def connection(self, *given: Any) -> Connection:
-        """Serve a client's connection to the Voice API; takes what http.server gives."""
-        return Connection(*given)
+    def _environment(self) -> dict[str, str]:
+        """What the app needs here, beside what this process has."""
+        needed = os.environ.copy()
+        needed["no_proxy"] = "localhost"  # before NO_PROXY, where that is set
+        needed["PYTHONIOENCODING"] = "utf-8"
+        needed["PYTHONUNBUFFERED"] = "1"
+        needed["REQUESTS_CA_BUNDLE"] = self.voice_api.certificate[0]
+        needed["VONAGE_APPLICATION_ID"] = self.account.application_id
+        needed["VONAGE_PRIVATE_KEY"] = self.account.private_key
+        needed["VONAGE_SIGNATURE_SECRET"] = self.account.signature_secret
+        needed["VONAGE_API_HOST"] = f"localhost:{self.api_port}"
+        needed["CALLS_URL"] = f"sqlite:///{self.folder}/calls.sqlite3"
+        for name in ("ANSWER_WITH", "VOICE_CONFERENCE_QUORUM", "PUBLIC_URL"):
+            needed[name] = ""  # unset, whatever `.env` says
+        return needed
 
     def __enter__(self) -> Self:
         try:
@@ -100,99 +106,89 @@ class Sandbox(Tunnel):
         self._close()
 
     def _close(self) -> None:
-        self._server.stop()
+        self.voice_api.stop()
         self._temporary.cleanup()
 
     def start_app(self) -> None:
         """Start the app, and wait until it listens; RuntimeError with what it said, if it fails."""
-        self.app = process.start(self._command, self.environment, FOLDER, self.log)
-        if not process.listens(self.app, self.host, self.port):
-            self.stop_app()
-            said = self.log.read_text(encoding="utf-8", errors="replace").strip()
-            raise RuntimeError(f"The app did not start:\n{said}")
+        with self.log.open("ab") as file:
+            self.app = subprocess.Popen(
+                self._command,
+                env=self.environment,
+                cwd=FOLDER,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                # So that no Ctrl-C in this terminal reaches it; the second is Windows' way.
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
+        until = time.monotonic() + STARTS_WITHIN
+        while time.monotonic() < until and self.app.poll() is None:
+            with suppress(OSError), socket.create_connection((self.host, self.port)):
+                return
+            time.sleep(0.01)
+        self.stop_app()
+        said = self.log.read_text(encoding="utf-8", errors="replace").strip()
+        raise RuntimeError(f"The app did not start:\n{said}")
 
     def stop_app(self) -> int:
-        """End the app; gives its exit status."""
-        return process.stop(self.app)
+        """End the app, at last by force, with all that it has started; gives its exit status."""
+        self.app.terminate()
+        try:
+            self.app.wait(ENDS_WITHIN)
+        except subprocess.TimeoutExpired:
+            self.app.kill()
+        if hasattr(os, "killpg"):  # which Windows lacks
+            with suppress(ProcessLookupError):
+                os.killpg(self.app.pid, signal.SIGKILL)
+        return self.app.wait()
 
     def dial(
         self,
         parameters: dict[str, Any] | None = None,
         *,
         method: str = "POST",
-        region: str = "api.nexmo.com",
+        region: str = REGIONS[0],
         pick_up: bool = True,
-        phone: Callable[[Call], None] | None = None,
     ) -> Call:
         """Call the number: gives the call when its NCCO has come, and runs unless it is refused.
 
         `parameters` replace Vonage's own, or leave one out (None). Without `pick_up` the leg waits
-        for call.pick_up(). A `phone` gets the call before it rings, and speaks its talks.
+        for call.pick_up().
         """
-        call = self.ring(parameters, region, phone)
-        self.connect(call, method, pick_up)
+        call = self.create_call(parameters, region)
+        call.dial(method, pick_up)
         return call
 
-    def ring(
-        self,
-        parameters: dict[str, Any] | None,
-        region: str,
-        phone: Callable[[Call], None] | None = None,
+    def create_call(
+        self, parameters: dict[str, Any] | None = None, region: str = REGIONS[0]
     ) -> Call:
-        """Dial, so that it rings."""
+        """A call that is yet to be dialled, as of dial()."""
         number = next(self._numbers)
-        asked = {
+        asked: dict[str, Any] = {
             "to": "442079460000",
             "from": f"4477009{number:05d}",
             "uuid": str(uuid.uuid4()),
             "conversation_uuid": f"CON-{uuid.uuid4()}",
             "endpoint_type": "phone",
             "region_url": f"https://{region}",
-            **(parameters or {}),
         }
+        if parameters is not None:
+            asked.update(parameters)
         if asked.get("from_user"):  # never both [Webhook reference]
             del asked["from"]
-        asked = {name: value for name, value in asked.items() if value is not None}
-        call = self.create_call(
+        call = self.call_type(
             tunnel=self,
             news=self._news,
-            conferences=self._conferences,
             on_line=self.on_line,
+            calls=self.calls,
             name=f"caller {number}",
             region=region,
-            parameters=asked,
+            parameters={name: value for name, value in asked.items() if value is not None},
         )
         self.calls[call.uuid] = call
-        line = "dials"
-        if phone:
-            line = "dials on the phone"
-            call.speaks = True
-            phone(call)
-        call.tell(line, "dials", uuid=call.uuid, number=asked.get("from"))
-        call.event("started")
-        call.event("ringing")
         return call
-
-    def create_call(self, **given: Any) -> Call:
-        """A call, which takes what Call does."""
-        return Call(**given)
-
-    def connect(self, call: Call, method: str, pick_up: bool) -> None:
-        """Ask the app for the NCCO, and run it from the moment on when the leg is answered."""
-        response = self.send(method, "/webhooks/answer", call.parameters)
-        asked = f"{method} /webhooks/answer"
-        try:
-            call.ncco = read_ncco(response)
-        except ValueError as error:
-            self.on_line(call.name, f"{asked} → {describe_status(response)}")
-            reason = " ".join(error.args)
-            call.error(error.args[0])
-            call.end(f"is cut off: {reason}", f"Cut off: {reason}")
-            return
-        names = [action["action"] for action in call.ncco]
-        self.on_line(call.name, f"{asked} → {describe_status(response)} {', '.join(names)}")
-        if pick_up:
-            call.pick_up()
 
     def hang_up_all(self) -> None:
         """End every call that still lasts."""
@@ -202,3 +198,9 @@ class Sandbox(Tunnel):
 
 def say_nothing(name: str, line: str) -> None:
     """Take a line, and do nothing with it."""
+
+
+def free_port() -> int:
+    """A port of this machine that no one listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

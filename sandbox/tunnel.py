@@ -4,6 +4,7 @@ import json
 import socket
 import time
 import uuid
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -53,46 +54,30 @@ class Tunnel:
         # A query, too, is signed as compact JSON. [support article 19033783342876]
         body = json.dumps(parameters, ensure_ascii=False, separators=(",", ":")).encode()
         signed = {"Content-Type": "application/json", "Authorization": self.account.sign(body)}
-        options: dict[str, Any] = {"headers": {**signed, **headers}}
+        options: dict[str, Any] = {"headers": {**signed, **headers}, "timeout": EVENT_TIMES}
+        tries = EVENT_TRIES
+        if path.startswith("/webhooks/answer"):
+            options["timeout"] = ANSWER_TIMES
+            tries = ANSWER_TRIES
         if method == "GET":
             options["params"] = parameters
         else:
             options["data"] = body
-        tries = EVENT_TRIES
-        options["timeout"] = EVENT_TIMES
-        if path.startswith("/webhooks/answer"):
-            tries = ANSWER_TRIES
-            options["timeout"] = ANSWER_TIMES
         response = None
         for _ in range(tries):
-            try:
+            with suppress(requests.RequestException):
                 response = self._ask(method, self.public_url + path, **options)
-            except requests.RequestException:
-                continue
-            if response.status_code not in TRY_AGAIN:
-                break
+                if response.status_code not in TRY_AGAIN:
+                    break
         return response
-
-    def _ask(self, method: str, url: str, **options: Any) -> requests.Response:
-        session, there = self._reach(url)
-        with session:
-            return session.request(method, there, allow_redirects=False, **options)
 
     def fetch(self, url: str) -> bytes:
         """The audio at a public address; ValueError says why Vonage could not get it."""
         until = time.monotonic() + self.audio_time
+        times = (AUDIO_CONNECTS, self.audio_time)
         try:
             for _ in range(REDIRECTS + 1):
-                session, there = self._reach(url)
-                with (
-                    session,
-                    session.get(
-                        there,
-                        stream=True,
-                        allow_redirects=False,
-                        timeout=(AUDIO_CONNECTS, self.audio_time),
-                    ) as response,
-                ):
+                with self._ask("GET", url, stream=True, timeout=times) as response:
                     if not response.is_redirect:
                         return self._read(response, until)
                     url = urljoin(url, response.headers["Location"])
@@ -119,21 +104,22 @@ class Tunnel:
             data += part
         raise ValueError(f"it is longer than {AUDIO_BYTES // 1_000_000} MB")
 
-    def _reach(self, url: str) -> tuple[requests.Session, str]:
-        """A session with which a public address can be asked, and the address to ask there."""
+    def _ask(self, method: str, url: str, **options: Any) -> requests.Response:
+        """Ask a public address; ValueError where Vonage could not."""
         parts = urlsplit(url)
-        host = parts.hostname or ""
+        host = str(parts.hostname)
         server = self.server_of(host)
-        session = requests.Session()
-        if server is None:
-            _check_public(host)
-            return session, url
-        session.trust_env = False  # no proxy for what is on this machine
-        session.headers["Host"] = host
-        session.headers["X-Forwarded-For"] = "203.0.113.9"
-        session.headers["X-Forwarded-Host"] = host
-        session.headers["X-Forwarded-Proto"] = "https"
-        return session, server + url.partition(parts.netloc)[2]
+        with requests.Session() as session:
+            if server is None:
+                _check_public(host)
+            else:
+                url = server + url.partition(parts.netloc)[2]
+                session.trust_env = False  # no proxy for what is on this machine
+                session.headers["Host"] = host
+                session.headers["X-Forwarded-For"] = "203.0.113.9"
+                session.headers["X-Forwarded-Host"] = host
+                session.headers["X-Forwarded-Proto"] = "https"
+            return session.request(method, url, allow_redirects=False, **options)
 
     def server_of(self, host: str) -> str | None:
         """The address of the server on this machine to which a public host leads, if one does."""

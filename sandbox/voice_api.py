@@ -1,12 +1,25 @@
-"""What the Voice API does, as far as the app uses it. [Voice API; OpenAPI file of April 2021]"""
+"""The Voice API, as far as the app uses it: HTTP/1.1 over TLS, on connections that stay open.
 
+What it does is from Vonage's pages named in brackets, and from its OpenAPI file of April 2021.
+"""
+
+import json
 import re
+import socket
+import ssl
+import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from typing import Any
 
+from werkzeug import Response
 from werkzeug.exceptions import (
     HTTPException,
     MethodNotAllowed,
@@ -36,6 +49,8 @@ REGIONS = [  # where calls are controlled [Troubleshooting, Regions]
 ]
 RATE = 15  # requests a second; above it, 429 [Troubleshooting, Capacity]
 PATH = re.compile("/v1/calls/([0-9A-Za-z-]+)(/stream)?")  # of a call, or of the audio in it
+CHUNK = re.compile(rb"([0-9a-fA-F]+)[ \t]*(?:;.*)?")  # its size, and extensions [RFC 9112, 7.1]
+LONGEST_LINE = 65536  # bytes of a chunk's first line, or of a trailer
 
 
 @dataclass
@@ -44,23 +59,56 @@ class Asked:
 
     at: float
     method: str
-    host: str
-    path: str
-    body: Any  # None where it is not JSON
+    host: str  # without its port
+    path: str  # without its query
+    content_type: str
     authorization: str
-    content_type: str = ""
-    data: bytes = b""
+    body: Any  # None where it is not JSON
     status: int | None = None  # as long as it is not answered
 
 
-class VoiceApi:
-    """The API for the calls of an account. `taken` is when requests came in the last second."""
+class VoiceApi(ThreadingHTTPServer):
+    """Serves the API for an account's calls on a free port of this machine, until stop().
 
-    def __init__(self, account: Account, calls: dict[str, Call]) -> None:
+    `certificate` names the files with a certificate and its key; `connection` makes what serves a
+    client's connection. `asked` has each request, `taken` when those of the last second came.
+    """
+
+    request_queue_size = 128  # clients that may wait to be accepted
+
+    def __init__(
+        self,
+        account: Account,
+        calls: dict[str, Call],
+        certificate: tuple[str, str],
+        connection: Callable[..., "Connection"],
+    ) -> None:
+        super().__init__(("127.0.0.1", 0), connection)
+        self.account = account
+        self.calls = calls
+        self.certificate = certificate
+        self.asked: list[Asked] = []
         self.taken: deque[float] = deque()  # time.monotonic()
-        self._account = account
-        self._calls = calls
+        self.open: set[socket.socket] = set()
         self._lock = threading.Lock()
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(*certificate)
+        # Hands are shaken in each connection's thread: a slow client holds up no other.
+        self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        threading.Thread(target=self.serve_forever, args=[0.02], daemon=True).start()
+
+    def stop(self) -> None:
+        """Take no more connections, and end those that are open."""
+        self.shutdown()
+        self.server_close()
+        for connection in self.open.copy():
+            with suppress(OSError):  # its client has ended it
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that hangs up, or does not trust the certificate."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
     def check(self, asked: Asked) -> None:
         """Refuse what comes too often, or with a wrong token; raises HTTPException."""
@@ -71,7 +119,7 @@ class VoiceApi:
                 raise TooManyRequests(f"more than {RATE} requests a second")
             self.taken.append(asked.at)
         try:
-            self._account.check(asked.authorization)
+            self.account.check(asked.authorization)
         except ValueError as error:
             raise Unauthorized(str(error)) from error
 
@@ -81,65 +129,140 @@ class VoiceApi:
         if match is None:
             raise NotFound("no such path")
         uuid, stream = match.groups()
-        if not stream:
-            _check_method(asked, ["GET"])
-            return self._find(uuid, asked).describe()
-        _check_method(asked, ["PUT", "DELETE"])
-        if asked.method == "DELETE":
-            self._find_answered(uuid, asked).stop_stream()
-            return {"message": "Stream stopped", "uuid": uuid}
-        if not is_json(asked.content_type):
-            raise UnsupportedMediaType("the content type must be application/json")
-        body = check_stream(read_json(asked.data))
-        call = self._find_answered(uuid, asked)
-        call.start_stream(body["stream_url"][0], body.get("loop", 1), body.get("level", 0))
-        return {"message": "Stream started", "uuid": uuid}
-
-    def _find(self, uuid: str, asked: Asked) -> Call:
-        call = self._calls.get(uuid)
+        allowed = ["GET"]
+        if stream:
+            allowed = ["PUT", "DELETE"]
+        if asked.method not in allowed:
+            raise MethodNotAllowed(allowed)
+        body = {}
+        if asked.method == "PUT":
+            if not is_json(asked.content_type):
+                raise UnsupportedMediaType("the content type must be application/json")
+            body = check_stream(asked.body)
+        call = self.calls.get(uuid)
         if call is None:
             raise NotFound("no such call")
         if asked.host in REGIONS and asked.host != call.region:
             raise NotFound("no such call in this region")
-        return call
-
-    def _find_answered(self, uuid: str, asked: Asked) -> Call:
-        call = self._find(uuid, asked)
+        if asked.method == "GET":
+            return call.describe()
         if call.over.is_set() or not call.answered:
             raise NotFound("the call is over, or not answered yet")
-        return call
+        if asked.method == "DELETE":
+            call.stop_stream()
+            return {"message": "Stream stopped", "uuid": uuid}
+        call.start_stream(body["stream_url"][0], body.get("loop", 1), body.get("level", 0))
+        return {"message": "Stream started", "uuid": uuid}
 
 
-def _check_method(asked: Asked, allowed: list[str]) -> None:
-    if asked.method not in allowed:
-        raise MethodNotAllowed(allowed)
+class Connection(BaseHTTPRequestHandler):
+    """A client's connection: reads a request, has it answered, and waits for the next."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or a kept connection waits 40 ms for each answer's end
+    wbufsize = -1  # an answer is sent as a whole
+    server: VoiceApi
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.open.add(self.connection)
+
+    def finish(self) -> None:
+        self.server.open.discard(self.connection)
+        super().finish()
+
+    def do_GET(self) -> None:
+        """Answer one request."""
+        try:
+            data = read_body(self.rfile, self.headers)
+        except ValueError as error:  # where the next request begins is not known
+            self.close_connection = True
+            self.send(refusal(RefusedError("body", str(error))))
+            return
+        path = self.requestline.split()[1]  # self.path has lost a second slash
+        asked = Asked(
+            at=time.monotonic(),
+            method=self.command,
+            host=self.headers.get("Host", "").partition(":")[0].lower(),
+            path=path.partition("?")[0],
+            content_type=self.headers.get("Content-Type", ""),
+            authorization=self.headers.get("Authorization", ""),
+            body=read_json(data),
+        )
+        self.server.asked.append(asked)
+        try:
+            self.server.check(asked)
+            answer = self.respond(asked)
+        except (RefusedError, HTTPException) as error:
+            answer = refusal(error)
+        asked.status = answer.status_code
+        self.send(answer)
+
+    do_PUT = do_DELETE = do_POST = do_PATCH = do_OPTIONS = do_HEAD = do_GET
+
+    def respond(self, asked: Asked) -> Response:
+        """Do what a request asks for that comes neither too often nor with a wrong token."""
+        return to_json(200, self.server.control(asked))
+
+    def send(self, answer: Response) -> None:
+        """Send an answer."""
+        self.send_response(answer.status_code)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.get_data())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing of each request."""
 
 
-def refusal(error: RefusedError | HTTPException) -> tuple[int, dict[str, Any]]:
-    """The status and the JSON that a client gets for what is refused."""
+def to_json(status: int, fields: dict[str, Any]) -> Response:
+    """An answer with these fields."""
+    return Response(json.dumps(fields), status, mimetype="application/json")
+
+
+def refusal(error: RefusedError | HTTPException) -> Response:
+    """What a client gets for what is refused."""
     if isinstance(error, RefusedError):
         name, reason = error.args
-        wrong = {"name": name, "reason": reason}
-        return 400, {"type": 400, "title": "Bad Request", "invalid_parameters": [wrong]}
+        wrong = [{"name": name, "reason": reason}]
+        return to_json(400, {"type": 400, "title": "Bad Request", "invalid_parameters": wrong})
     code = error.code or 500
-    return code, {"type": code, "title": error.name, "detail": error.description}
+    return to_json(code, {"type": code, "title": error.name, "detail": error.description})
 
 
-def describe_request(
-    method: str, host: str, path: str, authorization: str, content_type: str, data: bytes
-) -> Asked:
-    """A request as it came; `host` may have a port, and `path` a query."""
-    try:
-        body = read_json(data)
-    except RefusedError:
-        body = None
-    return Asked(
-        at=time.monotonic(),
-        method=method,
-        host=host.partition(":")[0].lower(),
-        path=path.partition("?")[0],
-        body=body,
-        authorization=authorization,
-        content_type=content_type,
-        data=data,
-    )
+def read_body(file: BufferedIOBase, headers: Message) -> bytes:
+    """A request's body; ValueError where it does not end as its headers say. [RFC 9112, 6 and 7]"""
+    coding = headers.get("Transfer-Encoding")
+    if coding is None:
+        length = headers.get("Content-Length", "0")
+        if not re.fullmatch("[0-9]+", length):
+            raise ValueError("its Content-Length is no number")
+        data = file.read(int(length))
+        if len(data) < int(length):
+            raise ValueError("it ends too early")
+        return data
+    if coding.lower() != "chunked":
+        raise ValueError("its Transfer-Encoding must be chunked")
+    data = b""
+    while True:
+        match = CHUNK.fullmatch(_read_line(file))
+        if match is None:
+            raise ValueError("a chunk's size is no hexadecimal number")
+        size = int(match[1], 16)
+        if not size:
+            break
+        data += file.read(size)
+        if _read_line(file):  # where it ends too early, this line does not end
+            raise ValueError("a chunk is longer than its size")
+    while _read_line(file):  # a trailer
+        pass
+    return data
+
+
+def _read_line(file: BufferedIOBase) -> bytes:
+    line = file.readline(LONGEST_LINE)
+    if not line.endswith(b"\n"):
+        raise ValueError("a line in it does not end")
+    return line.rstrip(b"\r\n")

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import certifi
+from werkzeug import Response
 from werkzeug.serving import make_ssl_devcert
 
 from sandbox import Account, Asked
-from sandbox.server import Answer, Connection, Server, to_json
-from sandbox.voice_api import VoiceApi
+from sandbox.voice_api import Connection, VoiceApi, to_json
 
 
 class Obliging(Connection):
     """Starts audio in any leg, for whoever has the right token."""
 
-    def respond(self, asked: Asked) -> Answer:
+    def respond(self, asked: Asked) -> Response:
         """Answer as where the leg is on the line. [Voice API]"""
         uuid = asked.path.split("/")[3]
         return to_json(200, {"message": "Stream started", "uuid": uuid})
@@ -43,7 +43,7 @@ def serve(folder: str, pipe: Any) -> None:
     """Serve until something comes through the pipe."""
     account = Account()
     certificate = make_ssl_devcert(f"{folder}/voice-api", host="localhost")
-    server = Server(VoiceApi(account, {}), [], certificate, Obliging)
+    server = VoiceApi(account, {}, certificate, Obliging)
     pipe.send(
         {
             "REQUESTS_CA_BUNDLE": write_bundle(folder, certificate[0]),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from werkzeug import Response
 
 from sandbox import REGIONS, Asked, Call, Sandbox
-from sandbox.server import Answer, Connection
+from sandbox.voice_api import Connection, VoiceApi
 
 DROPPED = 444  # what `asked` has for a connection that was dropped: nginx's number for it
 
@@ -39,7 +39,19 @@ class Fault:
 
 
 class HeardCall(Call):
-    """A call whose story a test can wait for."""
+    """A call whose story a test can wait for; `playing` is what the Voice API was told to play."""
+
+    playing: str | None = None
+
+    def start_stream(self, url: str, loop: int, level: float) -> None:
+        """Play audio, as the Voice API."""
+        self.playing = url
+        super().start_stream(url, loop, level)
+
+    def stop_stream(self) -> None:
+        """Stop it, as the Voice API."""
+        self.playing = None
+        super().stop_stream()
 
     def hears(self, text: str, timeout: float = 10) -> str:
         """Wait for a line of the story with this text in it, and give it; fail without one."""
@@ -60,6 +72,8 @@ class FaultySandbox(Sandbox):
     make_certificate, it uses those.
     """
 
+    call_type = HeardCall
+
     def __init__(
         self,
         settings: dict[str, str] | None = None,
@@ -67,7 +81,7 @@ class FaultySandbox(Sandbox):
         certificate_files: tuple[str, str] | None = None,
         **options: Any,
     ) -> None:
-        self._certificate_files = certificate_files
+        self._given_files = certificate_files
         self._counting = threading.Lock()
         self.connections = 0
         self.faults: list[Fault] = []
@@ -75,25 +89,22 @@ class FaultySandbox(Sandbox):
         self.web: dict[str, str] = {}
         super().__init__(settings, **options)
 
-    def certificate(self) -> tuple[str, str]:
-        """The files given, or else the sandbox's own."""
-        return self._certificate_files or super().certificate()
+    def serve_voice_api(self) -> VoiceApi:
+        """Serve the Voice API, with faults."""
+        files = self._given_files or make_certificate(self.folder)
 
-    def connection(self, *given: Any) -> Connection:
-        """Serve a client's connection to the Voice API, with faults."""
-        with self._counting:
-            self.connections += 1
-        return FaultyConnection(self, *given)
+        def connect(*given: Any) -> Connection:
+            with self._counting:
+                self.connections += 1
+            return FaultyConnection(self, *given)
+
+        return VoiceApi(self.account, self.calls, files, connect)
 
     def server_of(self, host: str) -> str | None:
         """The address of the server on this machine to which a public host leads, if one does."""
         if host in self.web:
             return self.web[host]
         return super().server_of(host)
-
-    def create_call(self, **given: Any) -> HeardCall:
-        """A call of which a test can wait for what is heard."""
-        return HeardCall(**given)
 
     def dial(
         self,
@@ -103,14 +114,14 @@ class FaultySandbox(Sandbox):
         region: str = REGIONS[0],
         pick_up: bool = True,
         answered_first: bool = False,
-        phone: Callable[[Call], None] | None = None,
     ) -> HeardCall:
         """Call the number; `answered_first` as a support article has it."""
-        call = self.ring(parameters, region, phone)
+        call = self.create_call(parameters, region)
+        assert isinstance(call, HeardCall)
+        call.ring()
         if answered_first:
             call.answer()
-        self.connect(call, method, pick_up)
-        assert isinstance(call, HeardCall)
+        call.connect(method, pick_up)
         return call
 
     def next_fault(self) -> Fault:
@@ -132,35 +143,37 @@ class FaultyConnection(Connection):
         self.fault = Fault()
         super().__init__(*given)
 
-    def respond(self, asked: Asked) -> Answer:
+    def respond(self, asked: Asked) -> Response:
         """Do the work, or what the fault says."""
         self.fault = fault = self.sandbox.next_fault()
         time.sleep(self.sandbox.latency + fault.delay)
         if fault.hang_up == "at once":
-            return Answer(DROPPED, b"")
+            return Response(status=DROPPED)
         if fault.status is None and not fault.hang_up:
             return super().respond(asked)
-        return Answer(fault.status or 200, fault.body, fault.headers)
+        kind = "application/json"
+        return Response(fault.body, fault.status or 200, fault.headers, content_type=kind)
 
-    def send(self, answer: Answer) -> None:
+    def send(self, answer: Response) -> None:
         """Send an answer, or a part of it."""
         fault = self.fault
         self.fault = Fault()  # what is refused has none
         if fault.close == "announced":
-            answer = replace(answer, headers={**answer.headers, "Connection": "close"})
+            answer.headers["Connection"] = "close"
         if fault.close or fault.hang_up:
             self.close_connection = True
         if fault.hang_up == "at once":
             return
+        body = answer.get_data()
         if fault.hang_up == "midway":
-            longer = str(len(answer.body) + 100)
-            answer = replace(answer, headers={**answer.headers, "Content-Length": longer})
+            answer.headers["Content-Length"] = str(len(body) + 100)
         if not fault.drip:
             super().send(answer)
             return
-        length = {"Content-Length": str(len(answer.body))}
-        super().send(replace(answer, body=b"", headers={**answer.headers, **length}))
-        for byte in answer.body:
+        answer.set_data(b"")
+        answer.headers["Content-Length"] = str(len(body))
+        super().send(answer)
+        for byte in body:
             self.wfile.write(bytes([byte]))
             self.wfile.flush()
             time.sleep(fault.every)

@@ -134,7 +134,7 @@ def test_a_path_is_taken_as_it_is_written(sandbox: StubbedSandbox, wire: Wire) -
 
 
 def test_a_connection_that_waits_ends_with_the_sandbox(sandbox: StubbedSandbox) -> None:
-    account, files = sandbox.account, sandbox.certificate()
+    account, files = sandbox.account, sandbox.voice_api.certificate
     with StubbedSandbox(account=account, certificate_files=files) as other:
         wire = Wire(other)
         wire.ask("GET", "/v1/calls/x")
