@@ -64,11 +64,10 @@ def run(vonage: Sandbox, story: Story, callers: int, ending: threading.Event) ->
 
     dialling = threading.Thread(target=dial, daemon=True)
     dialling.start()
-    status = None
-    while status is None and not ending.wait(POLL):
-        status = vonage.app.poll()
+    while vonage.app.poll() is None and not ending.wait(POLL):
         story.read_log()
     ending.set()
+    status = vonage.app.returncode
     if status is None:
         story.say("sandbox", "the end: all hang up")
     else:

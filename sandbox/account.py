@@ -53,15 +53,17 @@ class Account:
         except (jwt.PyJWTError, ArithmeticError, RecursionError, TypeError) as error:
             # PyJWT's own errors, and those that its older versions raise beside them
             raise ValueError(repr(error)) from error
-        if scheme != "Bearer" or claims.get("application_id") != self.application_id:
-            raise ValueError("not a Bearer token of this application")
+        if scheme != "Bearer":
+            raise ValueError("no Bearer token")
+        if claims.get("application_id") != self.application_id:
+            raise ValueError("a token of another application")
         if not claims.get("jti"):
             raise ValueError("jti is missing")
-        issued = claims["iat"]
-        if not isinstance(issued, (int, float)):
-            raise ValueError("iat is no number")
         longest = WITHOUT_EXP
         if "exp" in claims:
             longest = WITH_EXP
+        issued = claims["iat"]
+        if not isinstance(issued, (int, float)):
+            raise ValueError("iat is no number")
         if issued < int(time.time()) - longest:  # compared so, a long number is no overflow
             raise ValueError("iat is too long ago")

@@ -34,10 +34,11 @@ class Call(Leg):
 
     # What its caller does
 
-    def dial(self, method: str = "POST", pick_up: bool = True) -> None:
-        """Ring, and be connected to the app."""
+    def dial(self) -> None:
+        """Call the number, and run the NCCO unless it is refused."""
         self.ring()
-        self.connect(method, pick_up)
+        self.connect()
+        self.pick_up()
 
     def ring(self) -> None:
         """Ring, and tell the app so."""
@@ -48,22 +49,22 @@ class Call(Leg):
         self.event("started")
         self.event("ringing")
 
-    def connect(self, method: str, pick_up: bool) -> None:
-        """Ask the app for the NCCO, and run it from the moment on when the leg is answered."""
+    def connect(self, method: str = "POST") -> None:
+        """Ask the app for the NCCO; the call is over if Vonage would not run it."""
         response = self.tunnel.send(method, "/webhooks/answer", self.parameters)
         came = f"{method} /webhooks/answer → {describe_status(response)}"
         try:
             self.ncco = read_ncco(response)
         except ValueError as error:
             self.on_line(self.name, came)
+            conversation = self.parameters.get("conversation_uuid")
+            fields = {"conversation_uuid": conversation, "reason": error.args[0]}
+            self.send_event("event", "error", fields)
             reason = " ".join(error.args)
-            self.error(error.args[0])
             self.end(f"is cut off: {reason}", f"Cut off: {reason}")
             return
         actions = ", ".join(action["action"] for action in self.ncco)
         self.on_line(self.name, f"{came} {actions}")
-        if pick_up:
-            self.pick_up()
 
     def answer(self) -> None:
         """The leg is answered, before the app is asked for its NCCO or after it."""
@@ -74,6 +75,8 @@ class Call(Leg):
 
     def pick_up(self) -> None:
         """The leg is answered, and its NCCO runs."""
+        if self.over.is_set():
+            return
         if not self.answered:
             self.answer()
         Thread(target=self._run, daemon=True).start()
@@ -201,6 +204,8 @@ class Call(Leg):
                 return
             self.others = self._count()
             line = f"is in the conference, with {self.others} more"
+            if self.others == 0:
+                line = "is in the conference, alone"
             if self.music and self.music.kind == "hold music" and self.stop_music():
                 line = f"hears the music stop, {line}"
             self.tell(line, "conference", others=self.others)

@@ -1,6 +1,6 @@
 """A leg of a call: what Vonage knows of it, the events that it sends about it, and its audio."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from threading import TIMEOUT_MAX, Condition, Event, Lock, Thread
@@ -11,7 +11,7 @@ import requests
 from sandbox.audio import Music, sound
 from sandbox.tunnel import Tunnel, describe_status
 
-NAMES = ("from", "to", "from_user", "uuid", "conversation_uuid")  # what most events say of a leg
+NAMES = ("from", "to", "from_user", "uuid", "conversation_uuid")
 EVENT_TIME = "%Y-%m-%dT%H:%M:%S.000Z"
 API_TIME = "%Y-%m-%d %H:%M:%S"  # [OpenAPI file]
 COSTS = {"rate": "0.00", "price": "0.00", "network": "65512"}
@@ -204,12 +204,6 @@ class Leg:
             fields |= self._lasted(self.ended_at, EVENT_TIME) | {"sip_code": 200}
         return self.send_event("event", status, fields | more)
 
-    def error(self, reason: str) -> None:
-        """Send the event of an error, which says nothing of the leg. [Webhook reference]"""
-        fields = self.named(["conversation_uuid"])
-        fields["reason"] = reason
-        self.send_event("event", "error", fields)
-
     def send_rtc(self, kind: str, play_id: str, **body: Any) -> None:
         """Send what RTC says of audio in a leg. [Conversation API, Event]"""
         self._rtc_events += 1
@@ -234,9 +228,9 @@ class Leg:
         self.on_line(self.name, f"POST /webhooks/{webhook} {what} → {came}")
         return response
 
-    def named(self, names: Iterable[str] = NAMES) -> dict[str, Any]:
-        """Those of these parameters that the leg has."""
-        return {name: self.parameters[name] for name in names if name in self.parameters}
+    def named(self) -> dict[str, Any]:
+        """What most events say of a leg."""
+        return {name: self.parameters[name] for name in NAMES if name in self.parameters}
 
     def _lasted(self, ended: datetime, format: str) -> dict[str, Any]:
         """What is known of a leg that is over: times in a format, seconds and costs as texts."""

@@ -3,6 +3,7 @@
 import json
 import re
 from decimal import Decimal
+from itertools import zip_longest
 from typing import Any
 
 import requests
@@ -12,7 +13,9 @@ from vonage_voice.models import AudioStreamOptions, Conversation, Input, Stream,
 from werkzeug.http import parse_options_header
 
 MODELS = {model.__name__.lower(): model for model in (Talk, Stream, Conversation, Input)}
+URL = re.compile("https?://[^/]", re.IGNORECASE)
 DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+SYNTAX_ERROR = "Syntax error in NCCO. Invalid value type or action."  # [Webhook reference]
 UNUSED = ("record", "connect", "notify", "wait", "transfer")  # by the app: neither checked nor run
 
 
@@ -41,11 +44,15 @@ def read_ncco(response: requests.Response | None) -> list[dict[str, Any]]:
     if response.status_code != 200 or not is_json(kind):  # [support article on NCCO download]
         answer = f"{response.status_code} {kind}".partition(";")[0]
         raise ValueError(f"The answer webhook answered {answer}, not 200 application/json.")
+    ncco = read_json(response.content)
     try:
-        return _check_actions(read_json(response.content))
-    except RefusedError as error:  # [Webhook reference]
-        syntax = "Syntax error in NCCO. Invalid value type or action."
-        raise ValueError(syntax, *error.args) from error
+        if not isinstance(ncco, list):
+            raise RefusedError("NCCO", "must be a JSON array")
+        for action, following in zip_longest(ncco, ncco[1:]):
+            _check_action(action, following)
+    except RefusedError as error:
+        raise ValueError(SYNTAX_ERROR, *error.args) from error
+    return ncco
 
 
 def check_stream(body: Any) -> dict[str, Any]:
@@ -63,17 +70,8 @@ def check_stream(body: Any) -> dict[str, Any]:
     return _check(AudioStreamOptions, body)
 
 
-def _check_actions(ncco: Any) -> list[dict[str, Any]]:
-    if not isinstance(ncco, list):
-        raise RefusedError("NCCO", "must be a JSON array")
-    for number, action in enumerate(ncco):
-        following = ncco[number + 1 : number + 2]
-        _check_action(action, following)
-    return ncco
-
-
-def _check_action(action: Any, following: list[Any]) -> None:
-    """Check one action, after which come `following`: another one, or none."""
+def _check_action(action: Any, following: Any) -> None:
+    """Check one action, and with `bargeIn` also the one after it."""
     name = None
     if isinstance(action, dict):
         name = action.get("action")
@@ -88,10 +86,8 @@ def _check_action(action: Any, following: list[Any]) -> None:
     if not given.get("bargeIn"):
         return
     # Of 2021: the next action that is no stream. [NCCO reference; Java SDK: the next one]
-    for other in following:
-        if isinstance(other, dict) and other.get("action") == "input":
-            return
-    raise RefusedError("bargeIn", "the next action must be input")
+    if not isinstance(following, dict) or following.get("action") != "input":
+        raise RefusedError("bargeIn", "the next action must be input")
 
 
 def _check(model: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
@@ -100,21 +96,17 @@ def _check(model: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
         given = model.model_validate(fields, strict=True).model_dump(exclude_none=True)
     except ValidationError as error:
         problem = error.errors()[0]
-        place = [str(part) for part in problem["loc"]]
-        raise RefusedError(".".join(place) or "body", problem["msg"]) from error
+        place = ".".join(str(part) for part in problem["loc"])
+        raise RefusedError(place, problem["msg"]) from error
     except NccoActionError as error:
         raise RefusedError("mute", str(error)) from error
     for name in ("streamUrl", "stream_url", "musicOnHoldUrl"):
-        if name in given:
-            _check_urls(name, given[name])
+        urls = given.get(name)
+        if urls is not None and (len(urls) != 1 or not URL.match(urls[0])):
+            raise RefusedError(name, "must be an array of one http or https URL")
     if given.get("type") == []:
         raise RefusedError("type", "must not be empty")
     level = Decimal(str(given.get("level", 0)))  # as it is written
     if level * 10 % 1:
         raise RefusedError("level", "must be in steps of 0.1")
     return given
-
-
-def _check_urls(name: str, urls: list[str]) -> None:
-    if len(urls) != 1 or not re.match("https?://[^/]", urls[0], re.IGNORECASE):
-        raise RefusedError(name, "must be an array of one http or https URL")

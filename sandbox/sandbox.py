@@ -97,15 +97,12 @@ class Sandbox(Tunnel):
         try:
             self.start_app()
         except RuntimeError:
-            self._close()
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop_app()
-        self._close()
-
-    def _close(self) -> None:
         self.voice_api.stop()
         self._temporary.cleanup()
 
@@ -128,7 +125,6 @@ class Sandbox(Tunnel):
             with suppress(OSError), socket.create_connection((self.host, self.port)):
                 return
             time.sleep(0.01)
-        self.stop_app()
         said = self.log.read_text(encoding="utf-8", errors="replace").strip()
         raise RuntimeError(f"The app did not start:\n{said}")
 
@@ -144,27 +140,16 @@ class Sandbox(Tunnel):
                 os.killpg(self.app.pid, signal.SIGKILL)
         return self.app.wait()
 
-    def dial(
-        self,
-        parameters: dict[str, Any] | None = None,
-        *,
-        method: str = "POST",
-        region: str = REGIONS[0],
-        pick_up: bool = True,
-    ) -> Call:
-        """Call the number: gives the call when its NCCO has come, and runs unless it is refused.
-
-        `parameters` replace Vonage's own, or leave one out (None). Without `pick_up` the leg waits
-        for call.pick_up().
-        """
-        call = self.create_call(parameters, region)
-        call.dial(method, pick_up)
+    def dial(self) -> Call:
+        """Call the number: gives the call when its NCCO has come, and runs unless it is refused."""
+        call = self.create_call()
+        call.dial()
         return call
 
     def create_call(
         self, parameters: dict[str, Any] | None = None, region: str = REGIONS[0]
     ) -> Call:
-        """A call that is yet to be dialled, as of dial()."""
+        """A call that is to be dialled; `parameters` replace Vonage's, or leave one out (None)."""
         number = next(self._numbers)
         asked: dict[str, Any] = {
             "to": "442079460000",

@@ -91,19 +91,17 @@ class Story:
         if self._log.closed or NO_NEWS.fullmatch(line):
             return
         seconds = time.monotonic() - self._began
-        start = f"{seconds:5.1f} s  {name:8}  "
         columns = shutil.get_terminal_size().columns
         if columns == 0:  # in Python 3.10, where a terminal does not know
             columns = COLUMNS
-        folded = textwrap.fill(
+        text = textwrap.fill(
             line,
             max(columns - 1, 2 * LEFT),
-            initial_indent=" " * len(start),
+            initial_indent=f"{seconds:5.1f} s  {name:8}  ",
             subsequent_indent=" " * LEFT,
             break_long_words=False,
             break_on_hyphens=False,
         )
-        text = start + folded[len(start) :]
         if self._is_terminal:
             if WRONG.search(line) and sys.platform != "win32":
                 text = f"{RED}{text}{PLAIN}"

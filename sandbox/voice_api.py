@@ -20,14 +20,7 @@ from io import BufferedIOBase
 from typing import Any
 
 from werkzeug import Response
-from werkzeug.exceptions import (
-    HTTPException,
-    MethodNotAllowed,
-    NotFound,
-    TooManyRequests,
-    Unauthorized,
-    UnsupportedMediaType,
-)
+from werkzeug.exceptions import HTTPException, abort
 
 from sandbox.account import Account
 from sandbox.call import Call
@@ -116,38 +109,38 @@ class VoiceApi(ThreadingHTTPServer):
             while self.taken and asked.at - self.taken[0] >= 1:
                 self.taken.popleft()
             if len(self.taken) >= RATE:
-                raise TooManyRequests(f"more than {RATE} requests a second")
+                abort(429, f"more than {RATE} requests a second")
             self.taken.append(asked.at)
         try:
             self.account.check(asked.authorization)
         except ValueError as error:
-            raise Unauthorized(str(error)) from error
+            abort(401, str(error))
 
     def control(self, asked: Asked) -> dict[str, Any]:
         """Do what a request asks for, and give the answer's JSON; raises as `refusal` takes it."""
         match = PATH.fullmatch(asked.path)
         if match is None:
-            raise NotFound("no such path")
+            abort(404, "no such path")
         uuid, stream = match.groups()
         allowed = ["GET"]
         if stream:
             allowed = ["PUT", "DELETE"]
         if asked.method not in allowed:
-            raise MethodNotAllowed(allowed)
+            abort(405)
         body = {}
         if asked.method == "PUT":
             if not is_json(asked.content_type):
-                raise UnsupportedMediaType("the content type must be application/json")
+                abort(415, "the content type must be application/json")
             body = check_stream(asked.body)
         call = self.calls.get(uuid)
         if call is None:
-            raise NotFound("no such call")
+            abort(404, "no such call")
         if asked.host in REGIONS and asked.host != call.region:
-            raise NotFound("no such call in this region")
+            abort(404, "no such call in this region")
         if asked.method == "GET":
             return call.describe()
         if call.over.is_set() or not call.answered:
-            raise NotFound("the call is over, or not answered yet")
+            abort(404, "the call is over, or not answered yet")
         if asked.method == "DELETE":
             call.stop_stream()
             return {"message": "Stream stopped", "uuid": uuid}

@@ -115,13 +115,19 @@ class FaultySandbox(Sandbox):
         pick_up: bool = True,
         answered_first: bool = False,
     ) -> HeardCall:
-        """Call the number; `answered_first` as a support article has it."""
+        """Call the number; gives the call when its NCCO has come, and runs unless it is refused.
+
+        `parameters` replace Vonage's own, or leave one out (None). Without `pick_up` the leg waits
+        for call.pick_up(); with `answered_first` it is answered as a support article has it.
+        """
         call = self.create_call(parameters, region)
         assert isinstance(call, HeardCall)
         call.ring()
         if answered_first:
             call.answer()
-        call.connect(method, pick_up)
+        call.connect(method)
+        if pick_up:
+            call.pick_up()
         return call
 
     def next_fault(self) -> Fault:

@@ -222,7 +222,7 @@ def test_a_conference_that_everybody_has_left_has_to_start_again(sandbox: Stubbe
     conference = {"action": "conversation", "name": "Again"}
     sandbox.answers = [[conference], [{**conference, "startOnEnter": False}]]
     first = sandbox.dial()
-    first.hears("is in the conference, with 0 more")
+    first.hears("is in the conference, alone")
     first.hang_up()
     sandbox.dial().hears("waits for the conference to start")
 

@@ -176,7 +176,7 @@ def test_the_story_of_one_caller(run: Run) -> None:
         line("caller 1", "POST /webhooks/answer → 200 talk, conversation"),
         line("caller 1", "POST /webhooks/event answered → 204"),
         line("caller 1", 'hears "Please wait while we connect you to the conference"'),
-        line("caller 1", "is in the conference, with 0 more"),
+        line("caller 1", "is in the conference, alone"),
         line("sandbox", "press Play on the page, or dial on the phone; Ctrl-C ends it"),
         line("caller 1", "the app asks: PUT /v1/calls/…/stream → 200"),
         line("caller 1", r"hears music: …/hold-music\.mp3, MP3 of 32 s, 1 time"),
