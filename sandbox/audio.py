@@ -15,7 +15,9 @@ FRAME = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef].", re.DOTALL)
 SEARCHED = 65536  # bytes in which a frame must come, as in mpg123
 KILOBITS_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # MPEG 1
 KILOBITS_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)  # MPEG 2 and 2.5
-HERTZ = (44100, 48000, 32000)  # MPEG 1; MPEG 2 has half of it, MPEG 2.5 a quarter
+HERTZ = (44100, 48000, 32000)  # MPEG 1
+# By the version's bits: samples a frame, kbit/s, and what the hertz are divided by.
+VERSIONS = {3: (1152, KILOBITS_1, 1), 2: (576, KILOBITS_2, 2), 0: (576, KILOBITS_2, 4)}
 WAV_HEADER = 44  # bytes, at least
 CHANNELS = {1: "mono", 2: "stereo"}
 # How files start that people take for what Vonage plays.
@@ -39,7 +41,7 @@ class Music:
     times: int  # 0 is forever
     level: float  # -1 to 1
     kind: str = "music"  # or "hold music", which Vonage plays by itself
-    heard: bool = False
+    begun: bool = False
     stopped: Event = field(default_factory=Event)  # by the app, a key, other audio, or the end
 
     def __post_init__(self) -> None:
@@ -123,19 +125,10 @@ def _after_tag(data: bytes) -> int:
 
 def _frame(header: bytes) -> tuple[int, float]:
     """A frame's length in bytes, and the bytes for a second; the length is 0 where it is none."""
-    version = header[1] >> 3 & 3
+    samples, kilobits, divisor = VERSIONS[header[1] >> 3 & 3]
     rate = header[2] >> 2 & 3
     if rate == 3:
         return 0, 0
-    hertz = HERTZ[rate]
-    samples = 1152
-    kilobits = KILOBITS_1
-    if version != 3:  # MPEG 2, or 2.5
-        samples = 576
-        kilobits = KILOBITS_2
-        hertz //= 2
-    if version == 0:
-        hertz //= 2
     a_second = kilobits[(header[2] >> 4) - 1] * 125
     padding = header[2] >> 1 & 1
-    return samples * a_second // hertz + padding, a_second
+    return samples * a_second * divisor // HERTZ[rate] + padding, a_second

@@ -130,9 +130,9 @@ class Leg:
                 return False
             self.music = None
             music.stopped.set()
-            if music.heard:
+            if music.begun:
                 self.sound("music stopped")
-            return music.heard
+            return music.begun
 
     def play(self, music: Music) -> float:
         """Hear a stream to its end, with RTC's events; gives how many seconds it would last."""
@@ -167,7 +167,7 @@ class Leg:
         with self.news:
             if music.stopped.is_set():
                 return 0
-            music.heard = True
+            music.begun = True
             self.audio = data
             self.tell(
                 music.describe(format, seconds),

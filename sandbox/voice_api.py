@@ -1,7 +1,4 @@
-"""The Voice API, as far as the app uses it: HTTP/1.1 over TLS, on connections that stay open.
-
-What it does is from Vonage's pages named in brackets, and from its OpenAPI file of April 2021.
-"""
+"""The Voice API as far as the app uses it, over TLS. [Voice API; OpenAPI file of April 2021]"""
 
 import json
 import re
