@@ -70,7 +70,7 @@ class Call(Leg):
         """The leg is answered, before the app is asked for its NCCO or after it."""
         self.answered = datetime.now(timezone.utc)
         self.status = "answered"
-        self.sound("answered")
+        self.show("answered")
         self.event("answered")
 
     def pick_up(self) -> None:
@@ -187,9 +187,8 @@ class Call(Leg):
         if "musicOnHoldUrl" not in action:
             self.heard.set()
             return
-        music = Music(action["musicOnHoldUrl"][0], times=0, level=0, kind="hold music")
-        self.take(music)
-        Thread(target=self.hear, args=[music], daemon=True).start()
+        url = action["musicOnHoldUrl"][0]
+        self.start(Music(url, times=0, level=0, kind="hold music"))
 
     def _join(self) -> None:
         """Be moved from a conversation of one's own to the conference's."""
@@ -217,7 +216,7 @@ class Call(Leg):
         for leg in inside:
             if leg.others is not None and leg.others != others:
                 leg.others = others
-                leg.sound("conference", others=others)
+                leg.show("conference", others=others)
         return others
 
     def _meet(self) -> list[Call]:

@@ -55,11 +55,11 @@ class Leg:
                 return
             self.story.append(line)
             if what:
-                self.sound(what, **more)
+                self.show(what, **more)
             self.news.notify_all()
             self.on_line(self.name, line)
 
-    def sound(self, what: str, **more: Any) -> None:
+    def show(self, what: str, **more: Any) -> None:
         """Add what a phone shows or plays."""
         with self.news:
             if self.over.is_set():
@@ -100,9 +100,7 @@ class Leg:
     def start_stream(self, url: str, loop: int, level: float) -> None:
         """Play audio in place of what is heard. [vonage-java-sdk issue 243]"""
         self.on_line(self.name, "the app asks: PUT /v1/calls/…/stream → 200")
-        music = Music(url, loop, level)
-        self.take(music)
-        Thread(target=self.play, args=[music], daemon=True).start()
+        self.start(Music(url, loop, level))
 
     def stop_stream(self) -> None:
         """Stop what the Voice API or an NCCO's stream plays, which hold music is not."""
@@ -112,6 +110,11 @@ class Leg:
                 self.tell("hears the music stop")
 
     # What is heard
+
+    def start(self, music: Music) -> None:
+        """Hear this from now on, while the call goes on."""
+        self.take(music)
+        Thread(target=self.play, args=[music], daemon=True).start()
 
     def take(self, music: Music) -> None:
         """Let this be heard as soon as it is fetched, in place of what is heard."""
@@ -131,17 +134,17 @@ class Leg:
             self.music = None
             music.stopped.set()
             if music.begun:
-                self.sound("music stopped")
+                self.show("music stopped")
             return music.begun
 
     def play(self, music: Music) -> float:
-        """Hear a stream to its end, with RTC's events; gives how many seconds it would last."""
+        """Hear audio to its end, with RTC's events; gives how many seconds it would last."""
         with self._playing:  # after the events of what it replaces
-            lasts = self.hear(music)
+            lasts = self._begin(music)
             if not lasts:
                 return 0
             how = {"stream_url": [music.url], "level": music.level, "loop": music.times}
-            self.send_rtc("audio:play", music.play_id, **how)
+            self.send_rtc("audio:play", music, **how)
             music.stopped.wait(lasts)
             with self.news:
                 if self.over.is_set():
@@ -151,10 +154,10 @@ class Leg:
                     end = "audio:play:done"
                     self.music = None
                     self.tell("hears the music end", "music over")
-            self.send_rtc(end, music.play_id)
+            self.send_rtc(end, music)
         return lasts
 
-    def hear(self, music: Music) -> float:
+    def _begin(self, music: Music) -> float:
         """Fetch audio and hear it begin, unless it is stopped; gives how many seconds it lasts."""
         try:
             data = self.tunnel.fetch(music.url)
@@ -190,8 +193,7 @@ class Leg:
                 return
             self.music = None
             self.tell(f"hears nothing: {why}", "nothing", why=why)
-        if music.kind == "music":
-            self.send_rtc("audio:play:done", music.play_id, error=reason)
+        self.send_rtc("audio:play:done", music, error=reason)
 
     # Events
 
@@ -204,8 +206,10 @@ class Leg:
             fields |= self._lasted(self.ended_at, EVENT_TIME) | {"sip_code": 200}
         return self.send_event("event", status, fields | more)
 
-    def send_rtc(self, kind: str, play_id: str, **body: Any) -> None:
-        """Send what RTC says of audio in a leg. [Conversation API, Event]"""
+    def send_rtc(self, kind: str, music: Music, **body: Any) -> None:
+        """Send what RTC says of audio in a leg, but for hold music. [Conversation API, Event]"""
+        if music.kind == "hold music":
+            return
         self._rtc_events += 1
         channel = {"id": self.uuid, "type": "phone"}
         fields = {
@@ -213,7 +217,7 @@ class Leg:
             "application_id": self.tunnel.account.application_id,
             "id": self._rtc_events,
             "conversation_id": self.parameters.get("conversation_uuid"),
-            "body": {"play_id": play_id, "channel": channel, **body},
+            "body": {"play_id": music.play_id, "channel": channel, **body},
         }
         self.send_event("rtc", kind, fields, Authorization=None)
 
