@@ -135,6 +135,13 @@ def test_answered_comes_before_the_answer_webhook_or_after_it(
     assert [one for one in sent if one in order] == order
 
 
+def test_a_caller_who_is_cut_off_is_not_answered(sandbox: StubbedSandbox) -> None:
+    sandbox.answers = [[{"action": "sing"}]]
+    call = sandbox.dial()
+    sent = [event.get("status") for event in sandbox.events(call)]
+    assert sent == ["started", "ringing", None, "completed"]
+
+
 def test_an_event_that_fails_is_sent_once(sandbox: StubbedSandbox) -> None:
     sandbox.files["/webhooks/event"] = Response(status=503)
     call = sandbox.dial(pick_up=False)
