@@ -1,6 +1,7 @@
 """Throw-away credentials: they sign webhooks as Vonage does, and check tokens as it does."""
 
 import hashlib
+import secrets
 import time
 import uuid
 from typing import Any
@@ -30,7 +31,7 @@ class Account:
         self.private_key = private.decode()
         self.public_key = public.decode()
         self.application_id = str(uuid.uuid4())
-        self.signature_secret = uuid.uuid4().hex + uuid.uuid4().hex
+        self.signature_secret = secrets.token_hex(32)
 
     def sign(self, body: bytes = b"", **claims: Any) -> str:
         """The Authorization of a webhook; `claims` replace Vonage's, or leave one out (None)."""

@@ -14,6 +14,7 @@ from werkzeug.http import parse_options_header
 
 MODELS = {model.__name__.lower(): model for model in (Talk, Stream, Conversation, Input)}
 URL = re.compile("https?://[^/]", re.IGNORECASE)
+TAG = re.compile("</?[a-zA-Z][^<>]*>")  # of SSML
 DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 SYNTAX_ERROR = "Syntax error in NCCO. Invalid value type or action."  # [Webhook reference]
 UNUSED = ("record", "connect", "notify", "wait", "transfer")  # by the app: neither checked nor run
@@ -79,9 +80,11 @@ def _check_action(action: Any, following: Any) -> None:
         return
     if not isinstance(name, str) or name not in MODELS:
         raise RefusedError("action", f"must be the name of one, not {json.dumps(name)[:80]}")
-    fields = {key: value for key, value in action.items() if key != "action"}
-    if isinstance(fields.get("text"), str):  # of which SSML tags do not count
-        fields["text"] = re.sub(r"</?[a-zA-Z][^<>]*>", "", fields["text"])
+    fields = dict(action)
+    del fields["action"]
+    text = fields.get("text")
+    if isinstance(text, str):  # of which SSML tags do not count
+        fields["text"] = TAG.sub("", text)
     given = _check(MODELS[name], fields)
     if not given.get("bargeIn"):
         return

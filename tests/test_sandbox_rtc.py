@@ -127,6 +127,7 @@ def test_hold_music_and_the_end_of_a_call_have_no_events(sandbox: StubbedSandbox
     waits.start_stream(sandbox.public_url + "/music.mp3", 1, 0)
     sandbox.rtc(waits, 1)
     waits.hang_up()
+    waits.start_stream(sandbox.public_url + "/music.mp3", 1, 0)  # as it ends
     starts.start_stream(sandbox.public_url + "/short.wav", 1, 0)
     sandbox.rtc(starts, 2)
     assert types(sandbox.rtc(waits, 1)) == ["audio:play"]
