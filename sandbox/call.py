@@ -82,7 +82,6 @@ class Call(Leg):
         Thread(target=self._run, daemon=True).start()
 
     def press(self, digits: str = "1") -> None:
-        """Press keys."""
         with self.news:
             self._digits += digits
             self.tell(f"presses {digits}", "pressed", digit=digits, listened=self.barges)

@@ -162,7 +162,6 @@ class Connection(BaseHTTPRequestHandler):
         super().finish()
 
     def do_GET(self) -> None:
-        """Answer one request."""
         try:
             data = read_body(self.rfile, self.headers)
         except ValueError as error:  # where the next request begins is not known
@@ -195,7 +194,6 @@ class Connection(BaseHTTPRequestHandler):
         return to_json(200, self.server.control(asked))
 
     def send(self, answer: Response) -> None:
-        """Send an answer."""
         self.send_response(answer.status_code)
         for name, value in answer.headers.items():
             self.send_header(name, value)

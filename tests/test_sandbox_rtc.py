@@ -87,6 +87,19 @@ def test_audio_that_is_replaced(sandbox: StubbedSandbox, call: HeardCall) -> Non
     assert first == stopped != second == done
 
 
+def test_audio_that_is_replaced_while_its_event_is_on_its_way(
+    sandbox: StubbedSandbox, call: HeardCall
+) -> None:
+    with sandbox.arrived:  # no event is taken
+        call.start_stream(sandbox.public_url + "/music.mp3", 1, 0)
+        call.hears("hears music")
+        call.start_stream(sandbox.public_url + "/short.wav", 1, 0)
+        with pytest.raises(AssertionError):
+            call.hears("/short.wav", timeout=0.2)
+    events = types(sandbox.rtc(call, 4))
+    assert events == ["audio:play", "audio:play:stop", "audio:play", "audio:play:done"]
+
+
 @pytest.mark.parametrize(
     ("response", "error"),
     [
