@@ -166,8 +166,6 @@ class Call(Leg):
     def _enter(self, action: dict[str, Any]) -> None:
         """Start the conference, join it where it has started, or wait for its start."""
         with self.news:
-            if self.over.is_set():
-                return
             self.conference = action["name"]
             there = self._meet()
             starts = action.get("startOnEnter", True)
@@ -198,8 +196,6 @@ class Call(Leg):
         fields |= {"uuid": self.uuid, "type": "transfer"}
         self.send_event("event", "transfer", fields)
         with self.news:
-            if self.over.is_set():
-                return
             self.others = self._count()
             line = f"is in the conference, with {self.others} more"
             if self.others == 0:
