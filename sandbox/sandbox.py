@@ -94,11 +94,7 @@ class Sandbox(Tunnel):
         return needed
 
     def __enter__(self) -> Self:
-        try:
-            self.start_app()
-        except RuntimeError:
-            self.__exit__()
-            raise
+        self.start_app()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -125,6 +121,7 @@ class Sandbox(Tunnel):
             with suppress(OSError), socket.create_connection((self.host, self.port)):
                 return
             time.sleep(0.01)
+        self.stop_app()
         said = self.log.read_text(encoding="utf-8", errors="replace").strip()
         raise RuntimeError(f"The app did not start:\n{said}")
 
