@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -162,6 +164,24 @@ def test_the_music_is_heard_to_its_end(sandbox: StubbedSandbox) -> None:
     call.hears("/short.wav, WAV of 0 s, 2 times at level -0.5")
     call.hears("hears the music end")
     call.hears("hears music: " + sandbox.public_url + "/music.mp3, MP3 of 32 s, 1 time")
+
+
+def test_music_that_is_stopped_before_it_has_come_is_not_heard(sandbox: StubbedSandbox) -> None:
+    stopped = threading.Event()
+
+    def late() -> Iterator[bytes]:
+        stopped.wait(5)
+        yield MUSIC
+
+    sandbox.files["/late.mp3"] = Response(late(), mimetype="audio/mpeg")
+    call = sandbox.dial()
+    call.hears("is in the conference")
+    call.start_stream(sandbox.public_url + "/late.mp3", 1, 0)
+    call.stop_stream()
+    stopped.set()
+    call.start_stream(sandbox.public_url + "/music.mp3", 1, 0)
+    call.hears("hears music: " + sandbox.public_url + "/music.mp3")
+    assert sounds(call)[2:] == ["conference", "music"]
 
 
 @pytest.mark.parametrize("keys", ["", "12"])
