@@ -45,6 +45,8 @@ class Sandbox(Tunnel):
         command: list[str] | None = None,
         account: Account | None = None,
     ) -> None:
+        if settings is None:
+            settings = {}
         if port is None:
             port = free_port()
         if account is None:
@@ -52,8 +54,7 @@ class Sandbox(Tunnel):
         if command is None:
             command = [sys.executable, str(FOLDER / "app.py")]
         own = {"HOST": "localhost", "PORT": str(port)}
-        if settings is not None:
-            own.update(settings)
+        own.update(settings)
         super().__init__(account, own["HOST"], int(own["PORT"]))
         self.on_line: Callable[[str, str], None] = say_nothing
         self.calls: dict[str, Call] = {}
@@ -148,18 +149,16 @@ class Sandbox(Tunnel):
     ) -> Call:
         """A call that is to be dialled; `parameters` replace Vonage's, or leave one out (None)."""
         number = next(self._numbers)
-        asked: dict[str, Any] = {
-            "to": "442079460000",
-            "from": f"4477009{number:05d}",
-            "uuid": str(uuid.uuid4()),
-            "conversation_uuid": f"CON-{uuid.uuid4()}",
-            "endpoint_type": "phone",
-            "region_url": f"https://{region}",
-        }
+        asked: dict[str, Any] = {"to": "442079460000", "endpoint_type": "phone"}
+        asked["from"] = f"4477009{number:05d}"
+        asked["uuid"] = str(uuid.uuid4())
+        asked["conversation_uuid"] = f"CON-{uuid.uuid4()}"
+        asked["region_url"] = f"https://{region}"
         if parameters is not None:
             asked.update(parameters)
         if asked.get("from_user"):  # never both [Webhook reference]
             del asked["from"]
+        kept = {name: value for name, value in asked.items() if value is not None}
         call = self.call_type(
             tunnel=self,
             news=self._news,
@@ -167,7 +166,7 @@ class Sandbox(Tunnel):
             calls=self.calls,
             name=f"caller {number}",
             region=region,
-            parameters={name: value for name, value in asked.items() if value is not None},
+            parameters=kept,
         )
         self.calls[call.uuid] = call
         return call

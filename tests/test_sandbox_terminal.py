@@ -233,6 +233,25 @@ def test_music_instead_of_a_conference(run: Run) -> None:
     assert terminal.end(signal.SIGINT) == 0
 
 
+def test_it_is_the_same_whatever_the_users_env_file_says(
+    run: Run, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = {"PUBLIC_URL": "https://a.invalid", "VOICE_CONFERENCE_QUORUM": "5"}
+    for name in wrong:
+        monkeypatch.delenv(name)  # where it is empty it goes before the file
+    file = copy / ".env"
+    file.write_text("".join(f"{name}={value}\n" for name, value in wrong.items()))
+    try:
+        terminal = run()
+        terminal.reads("press Play on the page")
+        requests.get(f"http://localhost:{terminal.port}/stream", timeout=5).raise_for_status()
+        terminal.reads("hears music: …/hold-music.mp3")
+        assert terminal.end(signal.SIGINT) == 0
+    finally:
+        file.unlink()
+    in_order(terminal, line("caller 1", "is in the conference, alone"))
+
+
 # The end
 
 
