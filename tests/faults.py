@@ -17,6 +17,7 @@ from werkzeug import Response
 
 from sandbox import REGIONS, Asked, Call, Sandbox
 from sandbox.voice_api import Connection, VoiceApi
+from tests.ports import free_port
 
 DROPPED = 444  # what `asked` has for a connection that was dropped: nginx's number for it
 
@@ -87,7 +88,7 @@ class FaultySandbox(Sandbox):
         self.faults: list[Fault] = []
         self.latency = 0.0
         self.web: dict[str, str] = {}
-        super().__init__(settings, **options)
+        super().__init__(settings, port=free_port(), **options)
 
     def serve_voice_api(self) -> VoiceApi:
         """Serve the Voice API, with faults."""

@@ -20,7 +20,7 @@ import pytest
 import redis
 from flask import Flask
 
-from sandbox import free_port
+from tests.ports import free_port
 from tests.sandboxes import InProcess, StartSandbox
 from tests.waiting import wait_until
 

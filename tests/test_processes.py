@@ -26,8 +26,9 @@ import requests
 from app import create_app, end_calls_from_before
 from calls import open_calls
 from config import Config
-from sandbox import Account, free_port
+from sandbox import Account
 from tests.faults import Fault, FaultySandbox
+from tests.ports import free_port
 from tests.racers import Racers, racers
 from tests.sandboxes import InProcess, Process, StartSandbox, browse
 from tests.servers import serve_elsewhere

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 from werkzeug import Response
 
-from sandbox import free_port, sound
+from sandbox import sound
 from tests.audio import MUSIC, wav
+from tests.ports import free_port
 from tests.stub import StubbedSandbox
 
 HTML = "<p>No such file</p>"

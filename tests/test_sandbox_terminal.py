@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from sandbox import free_port
 from sandbox.__main__ import main
+from tests.ports import free_port
 from tests.processes import children_of, end
 
 Run = Callable[..., "Terminal"]

@@ -21,8 +21,8 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from calls import open_calls
 from calls.sqlite import SqliteCalls
-from sandbox import free_port
 from tests.faults import HeardCall
+from tests.ports import free_port
 from tests.processes import run
 from tests.sandboxes import InProcess, StartSandbox, browse
 from tests.servers import RedisServer, run_forwarder

@@ -12,8 +12,8 @@ from itertools import pairwise
 import pytest
 
 from calls import Leg
-from sandbox import free_port
 from tests.faults import Fault
+from tests.ports import free_port
 from tests.sandboxes import InProcess, StartSandbox, browse
 from voice import Voice
 
