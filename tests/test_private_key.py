@@ -34,18 +34,14 @@ def is_the_key(config: Config, account: Account) -> bool:
     return pem(key) == account.private_key
 
 
-@pytest.mark.parametrize("name", ["vonage.key", "key.pem", "key", "my key"])
-@pytest.mark.parametrize("is_relative", [False, True])
-def test_the_key_may_be_a_path(
-    folder: Path, account: Account, name: str, is_relative: bool
-) -> None:
-    (folder / name).write_text(account.private_key)
-    path = name if is_relative else str(folder / name)
+@pytest.mark.parametrize("path", ["vonage.key", "my key", "{folder}/key"])
+def test_the_key_may_be_a_path(folder: Path, account: Account, path: str) -> None:
+    path = path.format(folder=folder)
+    (folder / path).write_text(account.private_key)
     assert is_the_key(Config.from_text({"VONAGE_PRIVATE_KEY": path}), account)
 
 
-@pytest.mark.parametrize("newline", ["\n", "\\n", "\r\n"])
-@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize(("newline", "quote"), [("\n", ""), ("\\n", '"'), ("\r\n", "")])
 def test_the_key_may_be_text(
     folder: Path, monkeypatch: pytest.MonkeyPatch, account: Account, newline: str, quote: str
 ) -> None:

@@ -166,10 +166,10 @@ MADE_TO_HURT = {
 }
 
 
-@pytest.mark.parametrize("path", WEBHOOKS)
 @pytest.mark.parametrize("body", MADE_TO_HURT)
-def test_json_made_to_hurt(open_app: InProcess, path: str, body: str) -> None:
-    assert send(open_app, "POST", path, MADE_TO_HURT[body], {}) in (200, 204, 400)
+def test_json_made_to_hurt(open_app: InProcess, body: str) -> None:
+    for path in WEBHOOKS:
+        assert send(open_app, "POST", path, MADE_TO_HURT[body], {}) in (200, 204, 400)
 
 
 # A finished call
