@@ -72,6 +72,12 @@ def test_a_key_file_that_cannot_be_read_is_named() -> None:
     assert f": {FOLDER}/no-such.key cannot be read" in problem("VONAGE_PRIVATE_KEY", "no-such.key")
 
 
+@pytest.fixture(scope="module")
+def small() -> rsa.RSAPrivateKey:
+    """A key that only has to be read."""
+    return rsa.generate_private_key(65537, 1024)
+
+
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
@@ -85,15 +91,16 @@ def test_a_key_file_that_cannot_be_read_is_named() -> None:
         ("not UTF-8", "must be the path or the text"),
     ],
 )
-def test_what_the_sdk_would_not_take_is_refused(account: Account, kind: str, said: str) -> None:
-    key = rsa.generate_private_key(65537, 1024)  # small, since it only has to be read
+def test_what_the_sdk_would_not_take_is_refused(
+    account: Account, small: rsa.RSAPrivateKey, kind: str, said: str
+) -> None:
     value = {
         "Ed25519": pem(ed25519.Ed25519PrivateKey.generate()),
         "elliptic curve": pem(ec.generate_private_key(ec.SECP256R1())),
-        "PKCS 1": pem(key, PrivateFormat.TraditionalOpenSSL),
+        "PKCS 1": pem(small, PrivateFormat.TraditionalOpenSSL),
         "public": account.public_key,
         "torn": account.private_key.replace("A", "", 3),
-        "with a password": pem(key, password="password"),
+        "with a password": pem(small, password="password"),
         "a folder": str(FOLDER),
         "not UTF-8": "\udcff.key",
     }[kind]

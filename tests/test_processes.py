@@ -17,18 +17,18 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 import pytest
 import requests
 
-from app import create_app, end_calls_from_before
+from app import create_app, end_calls_from_before, main
 from calls import open_calls
 from config import Config
 from sandbox import Account
 from tests.faults import Fault, FaultySandbox
 from tests.ports import free_port
+from tests.processes import run
 from tests.racers import Racers, racers
 from tests.sandboxes import InProcess, Process, StartSandbox, browse
 from tests.servers import serve_elsewhere
@@ -53,76 +53,42 @@ def test_wrong_settings_end_the_start_with_a_line_each(copy: Path) -> None:
     assert sorted(line.split(" must be ")[0] for line in lines) == sorted(wrong)
 
 
-Started = tuple[int | None, str]
-STARTS = {
-    "a host that conda sets": {"HOST": "x86_64-conda-linux-gnu"},
-    "a host that is elsewhere": {"HOST": "192.0.2.1"},
-    "a host that is no name": {"HOST": "a..b"},
-    "a port that is taken": {"HOST": "127.0.0.1"},
-    "the name of this machine": {"HOST": socket.gethostname()},
-    "a list that cannot be written": {"CALLS_URL": "sqlite:////proc/none/calls.sqlite3"},
-}
-
-
-@pytest.fixture(scope="module")
-def starts(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Started]:
-    """What became of `python app.py` with these settings: its exit status, None if it serves."""
-    folder = tmp_path_factory.mktemp("starts")
-    became: dict[str, Started] = {}
-    with ExitStack() as stack:
-        taken = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-        processes: dict[str, subprocess.Popen[bytes]] = {}
-        for name, settings in STARTS.items():
-            port = taken if name == "a port that is taken" else free_port()
-            calls_url = f"sqlite:///{folder}/{len(processes)}.sqlite3"
-            env = os.environ | {"PORT": str(port), "CALLS_URL": calls_url} | settings
-            output = stack.enter_context((folder / name).open("w"))
-            command = [sys.executable, str(copy / "app.py")]
-            process = subprocess.Popen(command, env=env, stdout=output, stderr=output)
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-            processes[name] = process
-        for name, process in processes.items():
-            wait_until(partial(has_started, process, folder / name), name, seconds=30)
-            became[name] = (process.poll(), (folder / name).read_text())
-    return became
-
-
-def has_started(process: subprocess.Popen[bytes], output: Path) -> bool:
-    """Whether a server listens, or has ended."""
-    return process.poll() is not None or "Running on" in output.read_text()
-
-
-@pytest.mark.parametrize("what", [name for name in STARTS if name.startswith("a host")])
+@pytest.mark.parametrize("host", ["x86_64-conda-linux-gnu", "192.0.2.1", "a..b"])
 def test_a_host_that_is_not_this_machine_ends_the_start(
-    starts: dict[str, Started], what: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], host: str
 ) -> None:
-    status, said = starts[what]
-    assert status == 2
-    assert f"Check HOST ({STARTS[what]['HOST']})" in said
-    assert "Traceback" not in said
+    """As conda sets one; one that is elsewhere; one that is no name."""
+    monkeypatch.setenv("HOST", host)
+    monkeypatch.setenv("PORT", str(free_port()))
+    assert main() == 2
+    assert f"Check HOST ({host})" in capfd.readouterr().err
 
 
-def test_a_port_that_is_taken_ends_the_start(starts: dict[str, Started]) -> None:
-    status, said = starts["a port that is taken"]
-    assert status == 2
-    assert re.search(r"Check HOST \(127.0.0.1\) and PORT \([0-9]+\)\.", said)
-    assert "Traceback" not in said
-
-
-def test_the_name_of_this_machine_starts_and_asks_for_a_password(
-    starts: dict[str, Started],
+def test_a_port_that_is_taken_ends_the_start(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    status, said = starts["the name of this machine"]
-    assert status is None
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setenv("HOST", "127.0.0.1")
+        monkeypatch.setenv("PORT", str(port))
+        assert main() == 2
+    assert f"Check HOST (127.0.0.1) and PORT ({port})." in capfd.readouterr().err
+
+
+def test_the_start_says_what_would_fail_later(copy: Path, tmp_path: Path) -> None:
+    """Its host is not this machine alone, and its list of calls cannot be written."""
+    wrong = {"HOST": socket.gethostname(), "CALLS_URL": "sqlite:////proc/none/calls.sqlite3"}
+    env = os.environ | wrong | {"PORT": str(free_port())}
+    output = tmp_path / "output"
+    with output.open("w") as file:
+        command = [sys.executable, str(copy / "app.py")]
+        with run(command, env=env, stdout=file, stderr=file) as process:
+            wait_until(lambda: "Check CALLS_URL." in output.read_text(), "its list", seconds=30)
+            wait_until(lambda: "Running on" in output.read_text(), "its start")
+            assert process.poll() is None  # callers are answered all the same
+    said = output.read_text()
     assert "Not set up: STREAM_PASSWORD, needed to open the page" in said
-
-
-def test_a_list_that_cannot_be_written_is_said_at_the_start(starts: dict[str, Started]) -> None:
-    status, said = starts["a list that cannot be written"]
-    assert status is None  # callers are answered all the same
     assert "The list of calls in /proc/none/calls.sqlite3 is unavailable" in said
-    assert "Check CALLS_URL." in said
 
 
 def test_calls_are_kept_in_the_instance_folder_by_default(
@@ -189,14 +155,13 @@ def test_the_start_says_where_it_listens_and_what_is_not_set_up(at_home: FaultyS
     assert "Not set up: VONAGE_SIGNATURE_SECRET" in said
 
 
-def test_what_it_prints_into_a_file_has_one_form_and_no_colour(process: Process) -> None:
-    sandbox = process()
-    wait_until(lambda: "Running on" in sandbox.log.read_text(), "the start")
-    *_, last = lines = sandbox.log.read_text().splitlines()
+@pytest.mark.parametrize("at_home", ["python app.py"], indirect=True)
+def test_what_it_prints_into_a_file_has_one_form_and_no_colour(at_home: FaultySandbox) -> None:
+    lines = at_home.log.read_text().splitlines()
     stamp = r"\[[-0-9]{10} [:0-9]{8},[0-9]{3}\]"
-    assert all(re.match(rf"{stamp} (INFO|WARNING): \w", line) for line in lines)
-    where = re.escape(sandbox.app_url)
-    assert re.fullmatch(rf"{stamp} INFO: Running on {where} \(Ctrl-C ends it\)", last)
+    assert [line for line in lines if not re.match(rf"{stamp} (INFO|WARNING): \w", line)] == []
+    where = rf"{stamp} INFO: Running on {re.escape(at_home.app_url)} \(Ctrl-C ends it\)"
+    assert len([line for line in lines if re.fullmatch(where, line)]) == 1
 
 
 def test_no_request_has_a_line_of_its_own_nor_its_query_in_the_log(at_home: FaultySandbox) -> None:
@@ -233,7 +198,6 @@ def test_a_call_that_its_own_region_does_not_know_is_over_after_a_restart(
 ) -> None:
     stays, gone = regions.dial(region="api-us-3.vonage.com"), regions.dial()
     del regions.calls[gone.uuid]
-    assert regions.voice
     end_calls_from_before(regions.flask, time.time())
     assert [leg.uuid for leg in regions.store.live()] == [stays.uuid]
 
@@ -243,7 +207,6 @@ def test_a_call_that_another_host_does_not_know_stays_after_a_restart(
 ) -> None:
     gone = conference.dial()
     del conference.calls[gone.uuid]
-    assert conference.voice
     end_calls_from_before(conference.flask, time.time())
     assert [leg.uuid for leg in conference.store.live()] == [gone.uuid]
 
@@ -307,25 +270,10 @@ def dial_within_a_second(sandbox: FaultySandbox) -> None:
     assert time.monotonic() - began < 1
 
 
-def test_requests_that_never_come_to_an_end_hold_up_neither_callers_nor_the_end(
+def test_many_presses_and_requests_without_end_hold_up_neither_callers_nor_the_end(
     granian: FaultySandbox,
 ) -> None:
-    with ExitStack() as lines:
-        for path in ("/stream", "/webhooks/answer", "/webhooks/event") * 24:
-            line = socket.create_connection((granian.host, granian.port))
-            lines.enter_context(line)
-            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
-            line.sendall(head.encode() + b"{")
-        for _ in range(8):
-            dial_within_a_second(granian)
-        assert granian.app
-        granian.app.terminate()
-        assert granian.app.wait(10) == 0
-
-
-def test_two_processes_share_who_is_on_the_line_and_ten_presses_hold_up_no_caller(
-    granian: FaultySandbox,
-) -> None:
+    """Both processes share who is on the line."""
     callers = {granian.dial().uuid for _ in range(3)}
     granian.latency = 1
     with ThreadPoolExecutor(10) as browsers:
@@ -337,6 +285,18 @@ def test_two_processes_share_who_is_on_the_line_and_ten_presses_hold_up_no_calle
     assert 2 <= len(played) < 10
     for answer in played:
         assert {leg["uuid"] for leg in answer.json()["legs"]} == callers
+
+    with ExitStack() as lines:
+        for path in ("/stream", "/webhooks/answer", "/webhooks/event") * 24:
+            line = socket.create_connection((granian.host, granian.port))
+            lines.enter_context(line)
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
+            line.sendall(head.encode() + b"{")
+        for _ in range(8):
+            dial_within_a_second(granian)
+        assert granian.app
+        granian.app.terminate()
+        assert granian.app.wait(10) == 0
 
 
 # Several processes at the same instant
