@@ -14,11 +14,11 @@ from typing import Any
 @contextmanager
 def run(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
     """A process as long as the block lasts; the options are those of Popen."""
-    process = subprocess.Popen(command, **options)
-    try:
-        yield process
-    finally:
-        end(process)
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            end(process)
 
 
 def end(process: subprocess.Popen[Any]) -> None:

@@ -208,6 +208,24 @@ def test_a_route_that_no_one_thought_about_is_closed(conference: InProcess) -> N
     assert app.test_client().get("/forgotten").status_code == 403
 
 
+@pytest.mark.parametrize("host", ["localhost", "a.ngrok.example"])
+@pytest.mark.parametrize("path", ["/stream", "/stream/stop", "/nowhere"])
+def test_no_one_keeps_or_frames_what_is_for_the_operator_nor_a_refusal(
+    conference: InProcess, path: str, host: str
+) -> None:
+    response = requests.get(conference.app_url + path, headers={"Host": host}, timeout=5)
+    assert response.headers["Cache-Control"] == "no-store"
+    assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
+
+
+def test_whoever_is_refused_does_not_see_who_is_on_the_line(conference: InProcess) -> None:
+    conference.dial({"from": "447700900123"})
+    headers = {"Host": "a.ngrok.example", "Accept": "text/html"}
+    page = requests.get(conference.app_url, headers=headers, timeout=5)
+    assert page.status_code == 403
+    assert "447700900123" not in page.text
+
+
 def test_static_files_are_open(conference: InProcess) -> None:
     url = f"{conference.app_url}/static/hold-music.mp3"
     assert requests.get(url, headers={"Host": "a.ngrok.example"}, timeout=5).ok

@@ -121,7 +121,8 @@ def test_files_have_their_types_whatever_the_machine_says(tmp_path: Path) -> Non
         "busy.svg": "image/svg+xml",
     }
     for name, kind in types.items():
-        assert client.get(f"/static/{name}").mimetype == kind
+        with client.get(f"/static/{name}") as response:
+            assert response.mimetype == kind
 
 
 def test_create_app_starts_no_thread_and_opens_nothing(tmp_path: Path, account: Account) -> None:
@@ -209,6 +210,14 @@ def test_a_call_that_another_host_does_not_know_stays_after_a_restart(
     del conference.calls[gone.uuid]
     end_calls_from_before(conference.flask, time.time())
     assert [leg.uuid for leg in conference.store.live()] == [gone.uuid]
+
+
+def test_a_call_that_joined_after_the_start_is_not_asked_about(regions: InProcess) -> None:
+    call = regions.dial()
+    del regions.calls[call.uuid]
+    end_calls_from_before(regions.flask, time.time() - 60)
+    assert regions.asked == []
+    assert [leg.uuid for leg in regions.store.live()] == [call.uuid]
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])

@@ -51,6 +51,7 @@ STREAM: dict[str, Any] = {"action": "stream", "streamUrl": MUSIC}
 TALK: dict[str, Any] = {"action": "talk", "text": "Hi"}
 MEETING: dict[str, Any] = {"action": "conversation", "name": "Conference"}
 INPUT: dict[str, Any] = {"action": "input", "type": ["dtmf"]}
+UNUSED = ("record", "connect", "notify", "wait", "transfer")
 
 
 # NCCOs
@@ -59,64 +60,28 @@ INPUT: dict[str, Any] = {"action": "input", "type": ["dtmf"]}
 @rules(
     ("an unknown action", [{"action": "sing"}], REFERENCE),
     ("no action", [{}], REFERENCE),
-    ("an action that is a number", [{"action": 1}], REFERENCE),
     ("an action that is an array", [{"action": ["talk"]}], REFERENCE),
     ("an object", TALK, REFERENCE),
-    ("a text", "talk", REFERENCE),
-    ("an array of texts", ["talk"], REFERENCE),
     ("an array of null", [None], REFERENCE),
-    ("an array of arrays", [[TALK]], REFERENCE),
     ("stream: no streamUrl", [{"action": "stream"}], REFERENCE),
-    ("stream: streamUrl is text", [{"action": "stream", "streamUrl": MUSIC[0]}], REFERENCE),
-    ("stream: no URL", [{**STREAM, "streamUrl": []}], REFERENCE),
     ("stream: two URLs", [{**STREAM, "streamUrl": MUSIC * 2}], REFERENCE),
-    ("stream: a URL that is a number", [{**STREAM, "streamUrl": [1]}], SDK),
     ("stream: a path", [{**STREAM, "streamUrl": ["music.mp3"]}], REFERENCE),
-    ("stream: FTP", [{**STREAM, "streamUrl": ["ftp://example.com/a.mp3"]}], REFERENCE),
     ("stream: level above 1", [{**STREAM, "level": 1.1}], REFERENCE),
-    ("stream: level below -1", [{**STREAM, "level": -1.1}], REFERENCE),
     ("stream: level between steps", [{**STREAM, "level": 0.55}], REFERENCE),
     ("stream: level just beside a step", [{**STREAM, "level": 0.40000001}], REFERENCE),
     ("stream: level is text", [{**STREAM, "level": "0.5"}], SDK),
-    ("stream: level is true", [{**STREAM, "level": True}], SDK),
-    ("stream: loop below 0", [{**STREAM, "loop": -1}], SDK),
-    ("stream: loop of a half", [{**STREAM, "loop": 0.5}], SDK),
-    ("stream: loop is text", [{**STREAM, "loop": "2"}], SDK),
-    ("stream: loop is true", [{**STREAM, "loop": True}], SDK),
-    ("stream: bargeIn is text", [{**STREAM, "bargeIn": "true"}, INPUT], SDK),
     ("stream: bargeIn at the end", [{**STREAM, "bargeIn": True}], REFERENCE),
     ("stream: bargeIn before talk", [{**STREAM, "bargeIn": True}, TALK, INPUT], REFERENCE),
     ("stream: bargeIn before stream", [{**STREAM, "bargeIn": True}, STREAM, INPUT], JAVA),
     ("talk: no text", [{"action": "talk"}], REFERENCE),
-    ("talk: text is a number", [{**TALK, "text": 1}], SDK),
     ("talk: 1,501 characters", [{**TALK, "text": "x" * 1501}], REFERENCE),
-    ("talk: level", [{**TALK, "level": 2}], SDK),
-    ("talk: loop", [{**TALK, "loop": -1}], SDK),
-    ("talk: style is text", [{**TALK, "style": "1"}], SDK),
-    ("talk: premium is text", [{**TALK, "premium": "yes"}], SDK),
-    ("talk: language is a number", [{**TALK, "language": 1}], SDK),
     ("talk: bargeIn before a conversation", [{**TALK, "bargeIn": True}, MEETING], NO_SOURCE),
     ("conversation: no name", [{"action": "conversation"}], REFERENCE),
-    ("conversation: name is a number", [{**MEETING, "name": 1}], SDK),
     ("conversation: two musicOnHoldUrls", [{**MEETING, "musicOnHoldUrl": MUSIC * 2}], REFERENCE),
-    (
-        "conversation: musicOnHoldUrl is text",
-        [{**MEETING, "musicOnHoldUrl": MUSIC[0]}],
-        REFERENCE,
-    ),
     ("conversation: startOnEnter is text", [{**MEETING, "startOnEnter": "false"}], SDK),
-    ("conversation: endOnExit is a number", [{**MEETING, "endOnExit": 1}], SDK),
-    ("conversation: record is text", [{**MEETING, "record": "true"}], SDK),
-    ("conversation: canHear is text", [{**MEETING, "canHear": "x"}], SDK),
     ("conversation: mute with canSpeak", [{**MEETING, "mute": True, "canSpeak": ["x"]}], SDK),
     ("input: no type", [{"action": "input"}], SDK),
     ("input: type is empty", [{**INPUT, "type": []}], NO_SOURCE),
-    ("input: type of another word", [{**INPUT, "type": ["song"]}], SDK),
-    ("input: type of arrays", [{**INPUT, "type": [[]]}], SDK),
-    ("input: type is text", [{**INPUT, "type": "dtmf"}], SDK),
-    ("input: dtmf.timeOut above 10", [{**INPUT, "dtmf": {"timeOut": 11}}], SDK),
-    ("input: dtmf.maxDigits of 0", [{**INPUT, "dtmf": {"maxDigits": 0}}], SDK),
-    ("input: speech.endOnSilence", [{**INPUT, "speech": {"endOnSilence": 0.1}}], SDK),
 )
 def test_an_ncco_is_refused(sandbox: StubbedSandbox, example: Any) -> None:
     sandbox.answers = [example]
@@ -132,19 +97,14 @@ def test_an_ncco_is_refused(sandbox: StubbedSandbox, example: Any) -> None:
     ("no action at all", [], REFERENCE),
     ("stream: every step", [{**STREAM, "level": tenth / 10} for tenth in range(-10, 11)], SDK),
     ("stream with all fields", [{**STREAM, "level": -0.3, "loop": 0, "bargeIn": False}], REFERENCE),
-    ("stream: level of whole numbers", [{**STREAM, "level": 1}], REFERENCE),
     ("stream: a scheme in capitals", [{**STREAM, "streamUrl": ["HTTPS://example.com/a"]}], OPENAPI),
-    ("stream: loop without end", [{**STREAM, "loop": 10**400}], SDK),
     ("stream: bargeIn before input", [{**STREAM, "bargeIn": True}, INPUT], REFERENCE),
     ("talk: 1,500 characters and tags", [{**TALK, "text": f"<speak>{'x' * 1500}</speak>"}], SDK),
     ("conversation with all fields", [{**MEETING, "endOnExit": True, "canHear": []}], REFERENCE),
     ("input with all fields", [{**INPUT, "dtmf": {"timeOut": 3}, "speech": {"uuid": ["x"]}}], SDK),
     ("null", [{**STREAM, "level": None, "loop": None, "bargeIn": None}], NO_SOURCE),
     ("an unknown field", [{**STREAM, "volume": 11}], NO_SOURCE),
-    *(
-        (f"an action that the app does not use: {name}", [{"action": name}], SDK)
-        for name in ("record", "connect", "notify", "wait", "transfer")
-    ),
+    ("actions that the app does not use", [{"action": name} for name in UNUSED], SDK),
 )
 def test_an_ncco_is_run(sandbox: StubbedSandbox, example: Any) -> None:
     sandbox.answers = [example]
@@ -165,7 +125,7 @@ def test_an_ncco_is_run(sandbox: StubbedSandbox, example: Any) -> None:
     ("JavaScript", Response("[]", mimetype="application/javascript"), DOWNLOAD),
     *(
         (f"status {code}", Response("[]", code, mimetype="application/json"), DOWNLOAD)
-        for code in (201, 302, 400, 500, 502)
+        for code in (201, 302, 500)
     ),
 )
 def test_an_answer_is_refused_and_not_asked_for_again(

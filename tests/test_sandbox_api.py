@@ -7,20 +7,15 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
-import jwt
 import requests
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from vonage import Auth, HttpClientOptions, Vonage
 
 from sandbox import REGIONS, Account, Call
+from tests.api import BODY, MUSIC, bearer
 from tests.sources import ISSUES, NO_SOURCE, NODE, OPENAPI, REFERENCE, SDK, TOKENS, rules
 from tests.stub import StubbedSandbox
-
-MUSIC = ["https://example.com/a.mp3"]
-BODY: dict[str, Any] = {"stream_url": MUSIC}
 
 
 def ask(
@@ -47,56 +42,25 @@ def ask(
     )
 
 
-def bearer(account: Account, key: str | None = None, **claims: Any) -> str:
-    """The token of a request, in which claims may be replaced, or left out with None."""
-    known = {"application_id": account.application_id, "iat": int(time.time()), "jti": "x"}
-    signed = {name: value for name, value in {**known, **claims}.items() if value is not None}
-    key = key or account.private_key
-    return "Bearer " + jwt.encode(signed, _parsed(key), algorithm="RS256")
-
-
-@lru_cache
-def _parsed(key: str) -> Any:
-    return load_pem_private_key(key.encode(), None)  # which takes a while
-
-
 @rules(
     ("no JSON", b"stream_url", ISSUES),
-    ("a part of a JSON text", b'{"stream_url": [', ISSUES),
     ("no body", b"", OPENAPI),
     ("NaN", b'{"stream_url": ["https://example.com/a"], "level": NaN}', OPENAPI),
     ("not UTF-8", b'{"stream_url": ["https://example.com/\xe9"]}', OPENAPI),
-    ("a byte order mark", b"\xef\xbb\xbf" + json.dumps(BODY).encode(), OPENAPI),
-    ("an array", [BODY], OPENAPI),
-    ("null", b"null", OPENAPI),
     ("nested deep", b"[" * 1100, OPENAPI),
+    ("an array", [BODY], OPENAPI),
     ("no stream_url", {}, OPENAPI),
-    ("stream_url is text", {"stream_url": MUSIC[0]}, OPENAPI),
-    ("stream_url is null", {"stream_url": None}, OPENAPI),
-    ("a URL that is null", {"stream_url": [None]}, OPENAPI),
-    ("no URL", {"stream_url": []}, REFERENCE),
     ("two URLs", {"stream_url": MUSIC * 2}, REFERENCE),
     ("a path", {"stream_url": ["a.mp3"]}, REFERENCE),
-    ("loop below 0", {**BODY, "loop": -1}, SDK),
-    ("loop of a half", {**BODY, "loop": 0.5}, OPENAPI),
     ("loop is text", {**BODY, "loop": "1"}, OPENAPI),
-    ("loop is true", {**BODY, "loop": True}, OPENAPI),
-    ("level above 1", {**BODY, "level": 2}, OPENAPI),
-    ("level above 1, as text", {**BODY, "level": "1.1"}, OPENAPI),
-    ("level between steps", {**BODY, "level": 0.45}, OPENAPI),
-    ("level between steps, as text", {**BODY, "level": "0.45"}, OPENAPI),
-    ("level is a word", {**BODY, "level": "loud"}, OPENAPI),
-    ("level is empty", {**BODY, "level": ""}, OPENAPI),
-    ("level with an underscore", {**BODY, "level": "0_1"}, OPENAPI),
-    ("level with a blank", {**BODY, "level": " 0.4"}, OPENAPI),
-    ("level in other digits", {**BODY, "level": "\u0660"}, OPENAPI),
-    ("level with an exponent, as text", {**BODY, "level": "1e-9"}, OPENAPI),
-    ("level of nearly 0", {**BODY, "level": 1e-9}, OPENAPI),
-    ("level just beside a step", {**BODY, "level": 0.40000001}, OPENAPI),
-    ("level is null", {**BODY, "level": None}, OPENAPI),
     ("loop is null", {**BODY, "loop": None}, OPENAPI),
-    ("level is true", {**BODY, "level": True}, OPENAPI),
-    ("level is an array", {**BODY, "level": [0]}, OPENAPI),
+    ("level is null", {**BODY, "level": None}, OPENAPI),
+    ("level above 1, as text", {**BODY, "level": "1.1"}, OPENAPI),
+    ("level between steps, as text", {**BODY, "level": "0.45"}, OPENAPI),
+    ("level of nearly 0", {**BODY, "level": 1e-9}, OPENAPI),
+    ("level is a word", {**BODY, "level": "loud"}, OPENAPI),
+    ("level with an underscore", {**BODY, "level": "0_1"}, OPENAPI),
+    ("level in other digits", {**BODY, "level": "\u0660"}, OPENAPI),
 )
 def test_a_body_gets_400_and_the_names_of_what_is_wrong(
     sandbox: StubbedSandbox, example: Any
@@ -130,7 +94,6 @@ def test_a_stream_is_started(sandbox: StubbedSandbox, example: Any) -> None:
 
 @rules(
     ("text", {"kind": "text/plain"}, ISSUES),
-    ("a form", {"kind": "application/x-www-form-urlencoded"}, ISSUES),
     ("other JSON", {"kind": "application/hal+json"}, OPENAPI),
     ("none", {"kind": None}, OPENAPI),
 )
@@ -139,11 +102,9 @@ def test_another_content_type_gets_415(sandbox: StubbedSandbox, example: Any) ->
 
 
 @rules(
-    *(
-        (f"{method} {path}", (method, path), OPENAPI)
-        for path, methods in (("/stream", ["GET", "POST", "HEAD"]), ("", ["POST", "HEAD"]))
-        for method in (*methods, "PATCH", "OPTIONS")
-    )
+    ("GET /stream", ("GET", "/stream"), OPENAPI),
+    ("POST /stream", ("POST", "/stream"), OPENAPI),
+    ("PUT", ("PUT", ""), OPENAPI),
 )
 def test_another_method_gets_405(sandbox: StubbedSandbox, example: tuple[str, str]) -> None:
     method, path = example
@@ -151,16 +112,13 @@ def test_another_method_gets_405(sandbox: StubbedSandbox, example: tuple[str, st
 
 
 @rules(
-    ("no token at all", lambda account: "Bearer ", OPENAPI),
     ("no JWT", lambda account: "Bearer x", OPENAPI),
     ("no Bearer", lambda account: bearer(account).removeprefix("Bearer "), OPENAPI),
     ("another key", lambda account: bearer(account, Account().private_key), OPENAPI),
     ("HS256", lambda account: account.sign(), TOKENS),
     ("another application", lambda account: bearer(account, application_id="x"), TOKENS),
-    ("no application", lambda account: bearer(account, application_id=None), TOKENS),
     ("no iat", lambda account: bearer(account, iat=None), TOKENS),
     ("an iat of 400 digits", lambda account: bearer(account, iat=-(10**400)), TOKENS),
-    ("an iat of 400 digits ahead", lambda account: bearer(account, iat=10**400), TOKENS),
     ("an iat without end", lambda account: bearer(account, iat=float("inf")), TOKENS),
     ("an iat that is text", lambda account: bearer(account, iat=str(int(time.time()))), TOKENS),
     ("no jti", lambda account: bearer(account, jti=None), "documents list it; no refusal shown"),

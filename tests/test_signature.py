@@ -79,15 +79,12 @@ ATTACKS: dict[str, Forge] = {
     "no scheme": lambda account: account.sign(BODY).removeprefix("Bearer "),
     "two tokens": lambda account: f"{account.sign(BODY)}, {account.sign(BODY)}",
     "an empty token": lambda account: "Bearer ",
-    "two parts": lambda account: "Bearer abc.def",
-    "parts that are no JSON": lambda account: "Bearer abc.def.ghi",
     "parts that are no objects": lambda account: "Bearer W10.W10.W10",
     "letters that are not ASCII": lambda account: account.sign(BODY) + "\u00fc",
     "alg none": lambda account: (
         by_hand(b'{"alg":"none"}', json_of(account)).rpartition(".")[0] + "."
     ),
     "HS512": lambda account: encode(account, account.signature_secret, "HS512"),
-    "RS256 with the private key": lambda account: encode(account, account.private_key, "RS256"),
     "HS256 with the public key as secret": lambda account: by_hand(
         b'{"alg":"HS256"}', json_of(account), account.public_key.encode()
     ),
@@ -105,14 +102,11 @@ ATTACKS: dict[str, Forge] = {
     "claims that are no object": signed(b"[]"),
     "claims nested deep": signed(b"[" * 9_999),
     "iat missing": lambda account: account.sign(BODY, iat=None),
-    "iat null": signed(b'{"iat": null}'),
     "iat not a number": signed(b'{"iat": "now"}'),
-    "iat NaN": signed(b'{"iat": NaN}'),
     "iat infinite": signed(b'{"iat": Infinity}'),
     "iat of 400 digits": signed(b'{"iat": 1' + b"0" * 400 + b"}"),
     "iat a list": signed(b'{"iat": []}'),
     "expired": lambda account: account.sign(BODY, exp=now() - 1),
-    "exp not a number": signed(CLAIM + b'"exp": "never"}'),
     "payload_hash missing": lambda account: account.sign(BODY, payload_hash=None),
     "payload_hash not text": lambda account: account.sign(BODY, payload_hash=[1]),
 }
