@@ -17,11 +17,17 @@ PORTS: Iterator[int] = cycle([*range(FIRST + BEGIN, FIRST + EACH), *range(FIRST,
 
 
 def free_port() -> int:
-    """A port that no one listens on, and that this process's other tests do not get."""
-    for port in PORTS:
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        break
+    """A port that no one listens on, and that no other test of this run gets."""
+    port = next(PORTS)
+    while is_taken(port):
+        port = next(PORTS)
     return port
+
+
+def is_taken(port: int) -> bool:
+    """Whether a server listens there."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return True
+    return False
