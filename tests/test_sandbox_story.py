@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +92,22 @@ def test_callers_have_names(
         f"app       {call.name} joined",
         f"app       to {call.name}, leg {other}",
     ]
+
+
+def test_only_what_went_wrong_has_a_colour_and_only_on_a_terminal(
+    story: Story, log: Path, output: io.StringIO
+) -> None:
+    reads, writes = pty.openpty()
+    with os.fdopen(reads, "rb", 0) as screen, os.fdopen(writes, "w") as file:
+        on_terminal = Story(log, {}, file)
+        for told_to in (on_terminal, story):
+            told_to.say("caller 1", "hears music")
+            told_to.say("sandbox", "app.py has ended by itself, with status -9")
+        on_terminal.close()
+        good, wrong, _ = screen.read(4096).decode().split("\n")
+    assert "\x1b" not in good
+    assert re.search(r"\x1b\[31m.*app\.py has ended.*\x1b\[0m", wrong)
+    assert "\x1b" not in output.getvalue()
 
 
 def test_what_is_no_news_is_left_out(
