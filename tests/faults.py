@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0  # seconds before the answer
     drip: bool = False  # byte by byte
-    every: float = 1  # seconds between two of them
-    hang_up: str = ""  # "at once" or "midway"
+    every: float = 0.4  # seconds between two of them
+    hang_up: str = ""  # "at once", "midway", or "late": once the client has given up
     close: str = ""  # the connection after the answer: "announced", or "silent"
 
 
@@ -68,9 +69,9 @@ class FaultySandbox(Sandbox):
     """A sandbox whose Voice API has faults, for requests that pass its rate limit and its token.
 
     `faults` has one Fault for each request to come; the last one stays. `latency` is how many
-    seconds each answer takes, and `connections` how many have been accepted. `web` has other
-    public hosts, and the servers here in their place. With `certificate_files`, see
-    make_certificate, it uses those.
+    seconds each answer takes; while `released` is cleared, none comes. `connections` is how many
+    have been accepted. `web` has other public hosts, and the servers here in their place. With
+    `certificate_files`, see make_certificate, it uses those.
     """
 
     call_type = HeardCall
@@ -87,6 +88,8 @@ class FaultySandbox(Sandbox):
         self.connections = 0
         self.faults: list[Fault] = []
         self.latency = 0.0
+        self.released = threading.Event()
+        self.released.set()
         self.web: dict[str, str] = {}
         super().__init__(settings, port=free_port(), **options)
 
@@ -154,7 +157,11 @@ class FaultyConnection(Connection):
         """Do the work, or what the fault says."""
         self.fault = fault = self.sandbox.next_fault()
         time.sleep(self.sandbox.latency + fault.delay)
-        if fault.hang_up == "at once":
+        self.sandbox.released.wait(10)
+        if fault.hang_up == "late":
+            with suppress(OSError):
+                self.rfile.read(1)
+        if fault.hang_up in ("at once", "late"):
             return Response(status=DROPPED)
         if fault.status is None and not fault.hang_up:
             return super().respond(asked)
@@ -169,7 +176,7 @@ class FaultyConnection(Connection):
             answer.headers["Connection"] = "close"
         if fault.close or fault.hang_up:
             self.close_connection = True
-        if fault.hang_up == "at once":
+        if fault.hang_up in ("at once", "late"):
             return
         body = answer.get_data()
         if fault.hang_up == "midway":

@@ -96,6 +96,7 @@ class InProcess(FaultySandbox):
     def clear(self) -> None:
         """Take everybody off the line, and forget what was asked and logged."""
         self.faults, self.latency = [], 0.0
+        self.released.set()
         self.hang_up_all()
         with suppress(ServiceUnavailable):  # a test may have broken it
             for leg in self.store.live():

@@ -15,6 +15,7 @@ from calls import Leg
 from tests.faults import Fault
 from tests.ports import free_port
 from tests.sandboxes import InProcess, StartSandbox, browse
+from tests.waiting import wait_until
 from voice import Voice
 
 MUSIC = "https://example.com/a.mp3"
@@ -104,7 +105,7 @@ def test_a_silent_vonage_is_given_up(start: StartSandbox) -> None:
     sandbox = start(fresh=True)
     sandbox.limit(silence=1)
     sandbox.dial()
-    sandbox.faults = [Fault(delay=2)]
+    sandbox.faults = [Fault(hang_up="late")]
     response = browse(sandbox, "/stream")
     assert response.status_code == 504
     assert "timed out after 1 s" in response.json()["error"]
@@ -115,7 +116,7 @@ def test_an_answer_that_trickles_in_is_given_up(start: StartSandbox) -> None:
     sandbox = start(fresh=True)
     sandbox.limit(deadline=0.5)
     sandbox.dial()
-    sandbox.faults = [Fault(200, b"  ", drip=True)]
+    sandbox.faults = [Fault(200, b" " * 9, drip=True)]
     response = browse(sandbox, "/stream")
     assert response.status_code == 504
     assert "did not answer within 0.5 s" in response.json()["error"]
@@ -196,18 +197,23 @@ def test_a_vonage_that_always_hangs_up_is_asked_twice(conference: InProcess) -> 
 
 def test_a_caller_is_answered_while_stream_waits_for_vonage(conference: InProcess) -> None:
     conference.dial()
-    conference.latency = 0.4
+    conference.released.clear()
     with ThreadPoolExecutor(1) as operator:
         waiting = operator.submit(browse, conference, "/stream")
+        wait_until(lambda: conference.asked)
         assert conference.dial().ncco
         assert not waiting.done()
+        conference.released.set()
+    assert waiting.result().ok
 
 
 def test_a_third_request_at_a_time_is_refused(conference: InProcess) -> None:
     conference.dial()
-    conference.latency = 0.3
+    conference.released.clear()
     with ThreadPoolExecutor(3) as operators:
         pressed = [operators.submit(browse, conference, "/stream") for _ in range(3)]
+        wait_until(lambda: len(conference.asked) == 2 and any(one.done() for one in pressed))
+        conference.released.set()
         answers = [one.result() for one in pressed]
     assert sorted(answer.status_code for answer in answers) == [200, 200, 503]
     refused = next(answer for answer in answers if answer.status_code == 503)
