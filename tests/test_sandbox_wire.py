@@ -7,12 +7,10 @@ import socket
 import ssl
 from collections.abc import Iterator
 from http.client import HTTPResponse
-from typing import Any
 
 import pytest
 
 from tests.api import BODY, bearer
-from tests.faults import DROPPED, Fault
 from tests.stub import StubbedSandbox
 
 PLAYS = json.dumps(BODY).encode()
@@ -60,7 +58,6 @@ def wire(sandbox: StubbedSandbox) -> Iterator[Wire]:
     wire = Wire(sandbox)
     yield wire
     wire.socket.close()
-    sandbox.faults = []
 
 
 @pytest.fixture
@@ -140,48 +137,3 @@ def test_a_connection_that_waits_ends_with_the_sandbox(sandbox: StubbedSandbox) 
         wire.ask("GET", "/v1/calls/x")
     assert wire.is_closed()
     wire.socket.close()
-
-
-# Faults
-
-
-def test_a_connection_is_closed_after_an_answer_that_says_so(
-    sandbox: StubbedSandbox, wire: Wire, path: str
-) -> None:
-    sandbox.faults = [Fault(close="announced"), Fault()]
-    assert wire.ask("PUT", path, PLAYS).will_close
-    assert wire.is_closed()
-
-
-def test_a_connection_is_closed_after_an_answer_that_does_not_say_so(
-    sandbox: StubbedSandbox, wire: Wire, path: str
-) -> None:
-    sandbox.faults = [Fault(close="silent"), Fault()]
-    assert not wire.ask("PUT", path, PLAYS).will_close
-    assert wire.is_closed()
-
-
-def test_a_connection_is_dropped(sandbox: StubbedSandbox, wire: Wire, path: str) -> None:
-    sandbox.faults = [Fault(hang_up="at once")]
-    with pytest.raises(ConnectionError):
-        wire.ask("PUT", path, PLAYS)
-    assert sandbox.asked[-1].status == DROPPED
-
-
-def test_an_answer_is_as_told(sandbox: StubbedSandbox, wire: Wire, path: str) -> None:
-    sandbox.faults = [Fault(418, b"tea", headers={"X-Cup": "1"}), Fault(200, b"ab", drip=True)]
-    sandbox.faults[1] = Fault(200, b"ab", drip=True, every=0.001)
-    answer = wire.ask("PUT", path, PLAYS)
-    assert (answer.status, wire.text, answer.headers["X-Cup"]) == (418, b"tea", "1")
-    wire.ask("PUT", path, PLAYS)
-    assert wire.text == b"ab"
-
-
-def test_connections_are_counted(sandbox: StubbedSandbox) -> None:
-    began = sandbox.connections
-    wires = [Wire(sandbox) for _ in range(3)]
-    statuses: list[Any] = [wire.ask("GET", "/v1/calls/x").status for wire in wires]
-    assert statuses == [404] * 3
-    assert sandbox.connections - began == 3
-    for wire in wires:
-        wire.socket.close()
