@@ -23,7 +23,7 @@ from tests.settings import SETTINGS, problem
 
 NO_ADDRESS = [
     *["ftp://example.com/b.mp3", "music.mp3", "https://", "https://a b.com/c", "http://[x"],
-    *["http://example.com:99999/", "https://example.com/\udcff"],
+    *["http://example.com:99999/", "https://example.com/\udcff", "https://example.com/\ta"],
 ]
 ON_THIS_MACHINE = [
     *["http://localhost:8000/a.mp3", "http://localhost./a", "http://music.localhost/a"],
