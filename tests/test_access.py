@@ -166,6 +166,7 @@ WRONG_PASSWORDS = {
     "not ASCII": {"Authorization": basic("\u00e9" * 12)},
     "not Base64": {"Authorization": "Basic ///"},
     "Bearer": {"Authorization": f"Bearer {PASSWORD}"},
+    "Digest": {"Authorization": f'Digest username="anyone", password="{PASSWORD}"'},
 }
 
 

@@ -64,10 +64,10 @@ def test_an_empty_parameter_is_none_that_can_be_played(conference: InProcess, na
         {"json": {"uuid": "63f61863"}},
         {"data": b"uuid", "headers": {"Content-Type": "text/plain"}},
         {"data": b"x", "headers": {"Content-Type": "multipart/form-data"}},
-        {"files": {"uuid": b"63f61863"}},
+        {"files": {"uuid": b"63f61863"}, "data": {"loop": "0"}},
         {"data": {"uuid": "63f61863"}, "method": "GET"},
     ],
-    ids=["JSON", "text", "a form that is none", "a file", "a form by GET"],
+    ids=["JSON", "text", "a form that is none", "a form with a file", "a form by GET"],
 )
 def test_what_no_one_would_look_at_is_refused(conference: InProcess, given: dict[str, Any]) -> None:
     conference.dial()

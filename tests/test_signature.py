@@ -185,6 +185,11 @@ def test_a_body_with_white_space_passes_by_the_hash_of_its_compact_form(account:
     check(account, account.sign(compact), json.dumps(call, indent=2).encode())
 
 
+def test_a_body_nested_deep_is_refused(account: Account) -> None:
+    with pytest.raises(Unauthorized):
+        check(account, account.sign(BODY), b"[" * 9_999)
+
+
 def test_a_get_with_a_body_must_have_the_bodys_hash(conference: InProcess) -> None:
     headers = {"Authorization": conference.account.sign()}
     url = f"{conference.app_url}/webhooks/answer?uuid={uuid.uuid4()}"

@@ -163,7 +163,9 @@ def test_retry_after_may_be_a_date(conference: InProcess) -> None:
     assert 90 < int(browse(conference, "/stream").headers["Retry-After"]) <= 100
 
 
-@pytest.mark.parametrize("value", ["soon", "-1", "Fri, 31 Dec 99999 23:59:59 GMT"])
+@pytest.mark.parametrize(
+    "value", ["soon", *(f"Fri, 31 Dec {year} 23:59:59 GMT" for year in (99999, 99999999999))]
+)
 def test_a_retry_after_that_is_rubbish_is_one_second(conference: InProcess, value: str) -> None:
     conference.dial()
     conference.faults = [Fault(429, headers={"Retry-After": value}), Fault()]
