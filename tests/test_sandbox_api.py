@@ -45,7 +45,7 @@ def ask(
 @rules(
     ("no JSON", b"stream_url", ISSUES),
     ("no body", b"", OPENAPI),
-    ("NaN", b'{"stream_url": ["https://example.com/a"], "level": NaN}', OPENAPI),
+    ("NaN", b'{"stream_url": ["https://example.com/a"], "volume": NaN}', OPENAPI),
     ("not UTF-8", b'{"stream_url": ["https://example.com/\xe9"]}', OPENAPI),
     ("nested deep", b"[" * 1100, OPENAPI),
     ("an array", [BODY], OPENAPI),
