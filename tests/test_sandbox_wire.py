@@ -35,9 +35,7 @@ class Wire:
             **{name.replace("_", "-"): value for name, value in headers.items()},
         }
         lines = [f"{name}: {value}\r\n" for name, value in given.items() if value is not None]
-        self.socket.sendall(
-            f"{method} {path} HTTP/1.1\r\n{''.join(lines)}\r\n".encode("latin-1") + body
-        )
+        self.socket.sendall(f"{method} {path} HTTP/1.1\r\n{''.join(lines)}\r\n".encode() + body)
         response = HTTPResponse(self.socket, method=method)
         response.begin()
         self.text = response.read()
@@ -118,7 +116,7 @@ def test_a_chunk_without_a_size_gets_400_and_ends_the_connection(
     assert wire.is_closed()
 
 
-@pytest.mark.parametrize("length", ["-1", "\xb2"])
+@pytest.mark.parametrize("length", ["-1", "x"])
 def test_a_length_that_is_no_number_gets_400(wire: Wire, path: str, length: str) -> None:
     assert wire.ask("PUT", path, PLAYS, Content_Length=length).status == 400
     assert wire.is_closed()

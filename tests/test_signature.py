@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -140,7 +141,7 @@ def test_a_stranger_cannot_pretend_to_be_vonage(account: Account, attack: str) -
     with pytest.raises(Unauthorized) as refused:
         check(account, ATTACKS[attack](account))
     assert refused.value.description == "Invalid or missing signature."
-    assert str(refused.value.__cause__)  # for the log
+    assert refused.value.__cause__ is not None  # for the log
 
 
 @pytest.mark.parametrize("attack", EXPLAINED)
@@ -148,8 +149,7 @@ def test_what_is_wrong_is_in_the_log(account: Account, attack: str) -> None:
     forge, reason = EXPLAINED[attack]
     with pytest.raises(Unauthorized) as refused:
         check(account, forge(account))
-    with pytest.raises(ValueError, match=reason):
-        raise ValueError(refused.value.__cause__)
+    assert re.search(reason, str(refused.value.__cause__))
 
 
 GOOD: dict[str, Forge] = {
