@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import re
 import time
 import uuid
 
+import requests
 from playwright.sync_api import Locator, Page
 
 from calls import Leg
@@ -14,6 +18,20 @@ CALLER = {"from": "442079460123"}
 CONFERENCE = "Relaxing Conference"
 AUDIO = "https://audio.example/hold-music.mp3"
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+FROM_ELSEWHERE = {"X-Forwarded-For": "203.0.113.9"}
+PASSWORD = base64.b64encode(b":let me in").decode()
+WITH_PASSWORD = {**FROM_ELSEWHERE, "Authorization": f"Basic {PASSWORD}"}
+
+
+def read(sandbox: InProcess, path: str = "/", **headers: str) -> requests.Response:
+    """Get a page as a browser does, but without one."""
+    return requests.get(sandbox.app_url + path, headers={**HTML, **headers}, timeout=20)
+
+
+def words(response: requests.Response) -> str:
+    """The words of a page, a space between each two."""
+    text = html.unescape(re.sub("<[^<>]*>", "", response.text))
+    return " ".join(text.split())
 
 
 def press(page: Page, button: str) -> None:
