@@ -52,6 +52,7 @@ class Phones:
         """Open the phone, or the one at another address, in a tab."""
         page = self._free.pop() if self._free else self._profile.new_page()
         self._used.append(page)
+        page.bring_to_front()  # a tab behind another is slow to click in
         page.goto(address or self.address)
         return page
 
@@ -68,9 +69,9 @@ class Phones:
         self._profile.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def phones(chromium: Browser, stub: StubbedSandbox) -> Iterator[Phones]:
-    """The phone, in as many tabs as a file's tests need."""
+    """The phone, in as many tabs as the tests need."""
     with serve(stub) as address:
         phones = Phones(chromium, address)
         yield phones
@@ -84,15 +85,22 @@ def open_phone(phones: Phones) -> Iterator[OpenPhone]:
     phones.leave()
 
 
-@pytest.fixture
-def timed(chromium: Browser, phones: Phones) -> Iterator[Page]:
-    """The phone in a browser whose clock a test can move."""
+@pytest.fixture(scope="session")
+def timed_tab(chromium: Browser) -> Iterator[Page]:
+    """A tab whose clock a test can move."""
     context = chromium.new_context()
     page = context.new_page()
     page.clock.install()
-    page.goto(phones.address)
     yield page
     context.close()
+
+
+@pytest.fixture
+def timed(timed_tab: Page, phones: Phones) -> Iterator[Page]:
+    """The phone in that tab."""
+    timed_tab.goto(phones.address)
+    yield timed_tab
+    timed_tab.goto("about:blank")
 
 
 # What it says

@@ -15,11 +15,9 @@ from sandbox.phone import PROXIES
 from tests.browser import FindWithAxe, Visit
 from tests.phone import (
     CONFERENCE,
-    SOUNDS,
     TALK,
     OpenPhone,
     Phones,
-    add_wav,
     enter,
     hints,
     hold,
@@ -28,13 +26,10 @@ from tests.phone import (
     press,
     press_key,
     reads,
-    serve,
     shows,
     speak,
-    speak_at_once,
     wait_for,
 )
-from tests.sandboxes import InProcess
 from tests.stub import StubbedSandbox
 
 
@@ -130,25 +125,6 @@ def test_a_voice_that_fails_is_read(sandbox: StubbedSandbox, open_phone: OpenPho
     hints(page, "This browser has no voice. It would say “One moment”.")
 
 
-def test_silence_in_the_conference_is_right_and_play_is_a_link_away(
-    conference: InProcess, open_phone: OpenPhone
-) -> None:
-    """With the app itself, at another port of the same host."""
-    with serve(conference) as address:
-        page = open_phone(address)
-        speak_at_once(page)
-        enter(page)
-        hints(page, "You hear nothing, and that is right: no one is playing anything.")
-        with page.expect_popup() as popup:
-            page.get_by_role("link", name="Open the app").click()
-        expect(popup.value).to_have_url(f"{conference.app_url}/")
-        play_button = popup.value.get_by_role("button", name="Play").first
-        expect(play_button).to_be_visible()
-        play_button.click()
-        wait_for(page, SOUNDS)
-        popup.value.close()
-
-
 def test_how_far_the_music_is(sandbox: StubbedSandbox, timed: Page) -> None:
     sandbox.answers = [[hold(sandbox)]]
     press(timed, "Dial")
@@ -158,44 +134,25 @@ def test_how_far_the_music_is(sandbox: StubbedSandbox, timed: Page) -> None:
     expect(timed.locator("#position")).to_contain_text(re.compile(r"0:(0[7-9]|1[0-2]) of 0:3[12]"))
 
 
-def test_the_end_of_the_music_is_said(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
-    url = add_wav(sandbox, 0.2)
-    page = open_phone()
-    enter(page)
-    play(sandbox, url)
-    reads(page, "The music is over.")
-    hints(page, "The music is over. To hear music, press Play on the app")
-
-
-def test_a_refusal_shows_on_the_phone(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
-    sandbox.answers = [[{"action": "sing"}]]
+def test_why_a_call_is_over_or_never_began(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
+    sandbox.answers = [[{"action": "sing"}], [CONFERENCE]]
     page = open_phone()
     press(page, "Dial")
     reads(page, "Cut off: Syntax error in NCCO")
     is_in(page, "Call ended")
     expect(page.get_by_role("button", name="Dial")).to_be_enabled()
-
-
-def test_the_end_of_the_sandbox_shows_on_the_phone(
-    sandbox: StubbedSandbox, open_phone: OpenPhone
-) -> None:
-    page = open_phone()
     enter(page)
     sandbox.hang_up_all()
     hints(page, "The sandbox has ended.")
+    is_in(page, "Call ended")
     page.route("**/dial", lambda route: route.abort())
     press(page, "Dial")
     is_in(page, "Not dialled")
     hints(page, "The sandbox has ended.")
     page.unroute("**/dial")
-
-
-def test_one_can_hang_up_before_anything_comes_back(
-    sandbox: StubbedSandbox, open_phone: OpenPhone
-) -> None:
-    page = open_phone()
     page.route("**/dial", lambda route: None)
     press(page, "Dial")
+    is_in(page, "Ringing")
     press(page, "Hang up")
     is_in(page, "Not dialled")
     hints(page, "You hung up.")
@@ -260,16 +217,15 @@ def test_what_is_pressed_is_one_key(
 # It is fit for people
 
 
-@pytest.mark.parametrize("busy", [False, True], ids=["idle", "in a call"])
 def test_axe_finds_nothing_against_it(
-    sandbox: StubbedSandbox, open_phone: OpenPhone, find_with_axe: FindWithAxe, busy: bool
+    sandbox: StubbedSandbox, open_phone: OpenPhone, find_with_axe: FindWithAxe
 ) -> None:
     page = open_phone()
-    if busy:
-        enter(page)
-        page.get_by_text("Keypad").click()
-        play(sandbox, f"{sandbox.public_url}/nothing.mp3")
-        hints(page, "You hear nothing: nothing.mp3")
+    assert find_with_axe(page) == []
+    enter(page)
+    page.get_by_text("Keypad").click()
+    play(sandbox, f"{sandbox.public_url}/nothing.mp3")
+    hints(page, "You hear nothing: nothing.mp3")
     assert find_with_axe(page) == []
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-import requests
 from playwright.sync_api import Browser, expect
 
 from tests.browser import HiddenTab
@@ -37,27 +35,30 @@ from tests.waiting import wait_until
 
 
 def test_dial_play_stop_and_hang_up(conference: InProcess, open_phone: OpenPhone) -> None:
-    """With the app itself."""
+    """With the app itself, whose page is a link away from the phone that hears nothing."""
     with serve(conference) as address:
         page = open_phone(address)
         speak_at_once(page)
         enter(page)
         (call,) = conference.calls.values()
-        expect(page.get_by_role("heading", level=1)).to_have_text(
-            f"Your phone, +{call.parameters['from']}"
-        )
-        requests.get(f"{conference.app_url}/stream", timeout=5).raise_for_status()
+        number = f"+{call.parameters['from']}"
+        expect(page.get_by_role("heading", level=1)).to_have_text(f"Your phone, {number}")
+        hints(page, "You hear nothing, and that is right: no one is playing anything.")
+        with page.expect_popup() as popup:
+            page.get_by_role("link", name="Open the app").click()
+        app_page = popup.value
+        expect(app_page).to_have_url(f"{conference.app_url}/")
+        press(app_page, f"Play to {number}")
         wait_for(page, SOUNDS)
         hints(page, "You hear hold-music.mp3.")
-        requests.get(f"{conference.app_url}/stream/stop", timeout=5).raise_for_status()
+        press(app_page, f"Stop for {number}")
+        app_page.close()
         wait_for(page, "audio.paused")
         reads(page, "The music was stopped.")
         expect(page.locator("body")).not_to_contain_text("ngrok.example")
         press(page, "Hang up")
         reads(page, "You hung up.")
-        wait_until(
-            lambda: requests.get(f"{conference.app_url}/stream", timeout=5).status_code == 409
-        )
+        wait_until(lambda: conference.store.live() == [])
 
 
 def test_nothing_sounds_before_the_app_plays_something(
@@ -219,49 +220,46 @@ def test_music_that_the_app_plays_goes_on_when_the_conference_starts(
     assert page.evaluate(SOUNDS)
 
 
-def test_five_tabs_sound_at_once_and_a_sixth_is_refused(
+def test_five_calls_sound_at_once_and_a_sixth_is_refused(
     sandbox: StubbedSandbox, open_phone: OpenPhone
 ) -> None:
+    """A browser keeps six connections to a server, and each call takes one, in whatever tab."""
     sandbox.answers = [[stream(sandbox)]]
-    pages = [open_phone() for _ in range(6)]
-    for page in pages[:5]:
-        press(page, "Dial")
-    for page in pages[:5]:
-        wait_for(page, SOUNDS)
-    press(pages[5], "Dial")
-    reads(pages[5], "Only 5 calls at a time: hang up in another tab.")
-    is_in(pages[5], "Not dialled")
-    expect(pages[5].get_by_role("button", name="Dial")).to_be_enabled()
-    press_key(pages[0], "1")
-    reads(pages[0], "You pressed 1 (nothing listens for keys now).")
-    assert all(page.evaluate(SOUNDS) for page in pages[:5])
-    press(pages[0], "Hang up")
-    reads(pages[0], "You hung up.")
-    press(pages[5], "Dial")
-    wait_for(pages[5], SOUNDS)
+    page, other = open_phone(), open_phone()
+    page.evaluate("others = [1, 2, 3, 4].map(() => new EventSource('/dial'))")
+    wait_for(page, "others.every((one) => one.readyState === EventSource.OPEN)")
+    press(page, "Dial")
+    wait_for(page, SOUNDS)
+    press(other, "Dial")
+    reads(other, "Only 5 calls at a time: hang up in another tab.")
+    is_in(other, "Not dialled")
+    expect(other.get_by_role("button", name="Dial")).to_be_enabled()
+    page.bring_to_front()
+    press_key(page, "1")
+    reads(page, "You pressed 1 (nothing listens for keys now).")
+    assert page.evaluate(SOUNDS)
+    press(page, "Hang up")
+    reads(page, "You hung up.")
+    other.bring_to_front()
+    press(other, "Dial")
+    wait_for(other, SOUNDS)
+    page.evaluate("others.forEach((one) => one.close())")
 
 
-def test_what_vonage_cannot_play_is_not_played(
-    sandbox: StubbedSandbox, open_phone: OpenPhone
-) -> None:
-    url = add_wav(sandbox, 1, bits=24)
+def test_why_nothing_is_heard(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
     page = open_phone()
     enter(page)
-    play(sandbox, url)
+    play(sandbox, add_wav(sandbox, 1, bits=24))
     reads(page, "You hear nothing: silence.wav")
     hints(page, "You hear nothing: silence.wav")
     assert page.evaluate("audio.src").startswith("data:")
-
-
-def test_what_the_browser_cannot_play_is_said_in_words(
-    sandbox: StubbedSandbox, open_phone: OpenPhone
-) -> None:
-    page = open_phone()
-    enter(page)
     page.route("**/audio", lambda route: route.fulfill(body="no music"))
     play(sandbox)
     reads(page, "You hear nothing: this browser could not play music.mp3.")
     page.unroute("**/audio")
+    play(sandbox, add_wav(sandbox, 0.2))
+    reads(page, "The music is over.")
+    hints(page, "The music is over. To hear music, press Play on the app")
 
 
 def test_music_that_is_replaced_is_not_played_on_or_later(
@@ -310,12 +308,10 @@ def test_a_tab_in_the_background_sounds(
     front.close()
 
 
-@pytest.mark.parametrize("how", ["close", "reload"])
-def test_a_tab_that_is_gone_hangs_up(
-    sandbox: StubbedSandbox, open_phone: OpenPhone, how: str
-) -> None:
+def test_a_tab_that_is_gone_hangs_up(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
     page = open_phone()
-    enter(page)
-    (call,) = sandbox.calls.values()
-    getattr(page, how)()
-    assert call.over.wait(2)
+    for leave in (page.reload, page.close):
+        enter(page)
+        call = list(sandbox.calls.values())[-1]
+        leave()
+        assert call.over.wait(2)
