@@ -56,8 +56,8 @@ def test_callers_are_in_the_order_they_joined_each_under_the_conference_that_ans
     for number, name in (("14155550145", "Before the restart"), ("819012345678", None)):
         leg = Leg(str(uuid.uuid4()), number, None, None, name, time.time() - 60)
         conference.store.join(leg)
-    for number in ("442079460125", "442079460123", None, "442079460124"):
-        conference.dial({"from": number})
+    for dialled in ("442079460125", "442079460123", None, "442079460124"):
+        conference.dial({"from": dialled})
     page = visit(conference.app_url)
     joined = ["+442079460125", "+442079460123", "Unknown number", "+442079460124"]
     for numbers, name in (
