@@ -139,6 +139,7 @@ def test_one_button_is_filled_and_it_reaches_everyone(conference: InProcess, vis
     expect(happened(page).filter(has_text="Sent hold-music.mp3 to the caller")).to_have_count(1)
     press(page, "Stop for +442079460123")
     calls[0].hears("hears the music stop")
+    expect(page.get_by_text("Stopped for the caller")).to_be_visible()
     calls = [*calls, conference.dial(), conference.dial()]
     calls[0].story.clear()
     refresh(page)

@@ -96,6 +96,22 @@ def test_what_was_pressed_here_is_said_once_when_vonage_has_answered(
     expect(happened(page).filter(has_text=re.compile("[Ss]topped"))).to_have_count(1)
 
 
+def test_what_was_sent_is_below_what_became_of_it(conference: InProcess, visit: Visit) -> None:
+    conference.dial(CALLER)
+    page = visit(conference.app_url)
+    held: list[tuple[Route, APIResponse]] = []
+    page.route("**/stream?*", lambda route: held.append((route, route.fetch())))
+    press(page, "Play to +442079460123")
+    wait_until(lambda: page.title() and held)
+    wait_until(lambda: conference.store.live()[0].audio == "playing")
+    refresh(page)
+    expect_lines(page, "…0123's music is playing", "Asking Vonage …")
+    route, response = held[0]
+    route.fulfill(response=response)
+    expect(page.get_by_text("Asking Vonage")).to_have_count(0)
+    expect_lines(page, "…0123's music is playing", "Sent hold-music.mp3 to the caller")
+
+
 def test_what_becomes_of_the_audio_is_a_line_each(conference: InProcess, visit: Visit) -> None:
     one, other = conference.dial(CALLER), conference.dial()
     page = visit(conference.app_url)
