@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 import requests
 from playwright.sync_api import Dialog, Page, expect
 
-from sandbox import FOLDER
 from tests.browser import FindWithAxe, Visit
 from tests.faults import Fault
 from tests.page import CALLER, FROM_ELSEWHERE, HTML, caller, press, read, refresh
@@ -188,18 +186,3 @@ def test_axe_finds_nothing_where_there_is_no_list(
     conference: InProcess, visit: Visit, find_with_axe: FindWithAxe
 ) -> None:
     assert find_with_axe(visit(conference.app_url + "/nothing")) == []
-
-
-def test_the_screenshot_in_the_readme_is_small(
-    conference: InProcess, visit: Visit, tmp_path: Path
-) -> None:
-    """Taken anew, for the README too if SCREENSHOT is set."""
-    for number in ("442079460123", "14155550145", "819012345678"):
-        conference.dial({"from": number})
-    page = visit(conference.app_url, width=1100, height=560)
-    press(page, "Play to all 3")
-    expect(page.get_by_text("Sent hold-music.mp3 to all 3 callers")).to_be_visible()
-    page.mouse.move(0, 0)
-    folder = FOLDER / "docs" if "SCREENSHOT" in os.environ else tmp_path
-    assert len(page.screenshot(path=folder / "page.png")) < 150_000
-    assert (FOLDER / "docs/page.png").stat().st_size < 150_000

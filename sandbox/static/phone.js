@@ -61,6 +61,11 @@ function nameOf(music) {
   return music.name;
 }
 
+/** How long music is, to the next second: the terminal rounds it, too. */
+function lengthOf(music) {
+  return clock(1000 * Math.round(music.seconds));
+}
+
 /** How often music plays where that is not once, and how loud where that is not as it is. */
 function manner(music) {
   let words = "";
@@ -170,7 +175,7 @@ function showPosition() {
   const played = (Date.now() - music.since) % length;
   part("bar").max = length;
   part("bar").value = played;
-  write("played", `${clock(played)} of ${clock(length)}`);
+  write("played", `${clock(played)} of ${lengthOf(music)}`);
 }
 
 function openKeypad() {
@@ -310,7 +315,7 @@ const happenings = {
   },
   music(event) {
     hear(event);
-    tell(`You hear ${nameOf(event)}, ${clock(1000 * event.seconds)} long${manner(event)}.`);
+    tell(`You hear ${nameOf(event)}, ${lengthOf(event)} long${manner(event)}.`);
     play(event).catch(() => failToPlay(event));
   },
   "music over"() {
