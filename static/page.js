@@ -7,6 +7,7 @@ const AUDIO = { playing: "is playing", over: "is over", stopped: "has stopped" }
 const part = (id) => document.getElementById(id);
 const home = part("home").getAttribute("href");
 let listedAt = part("main").dataset.now; // when the list was made, by the server's clock
+let told = new Map(); // the callers as the history has them, by the id of their row
 let unreached = []; // ids of the callers whom the last press did not reach
 let pressesWaiting = 0; // for their answer
 let requests = 0; // so far: a request's number is its place among them
@@ -79,7 +80,8 @@ function show(fresh, isAnswer) {
   if (held.isConnected) scrollBy(0, held.getBoundingClientRect().top - top); // it stays in its place
   part("icon").href = fresh.getElementById("icon").getAttribute("href");
   document.title = fresh.title;
-  addLines(changes(before, after, isAnswer || pressesWaiting > 0));
+  if (isAnswer) putOffAudio(after);
+  tellChanges(after, isAnswer || pressesWaiting > 0);
   keepHistory();
 }
 
@@ -180,26 +182,36 @@ function addLines(lines) {
   part("news").prepend(...lines.map(createLine));
 }
 
-/** Lines for who came, who left, and what became of their audio. */
-function changes(before, after, isOurPress) {
+/** Add lines for who came, who left, and what became of their audio. */
+function tellChanges(callers, isOurPress) {
   const lines = [];
-  for (const [id, { name }] of before) {
-    if (!after.has(id)) lines.push({ at: listedAt, text: `${name} left`, bad: false });
+  for (const [id, { name }] of told) {
+    if (!callers.has(id)) lines.push({ at: listedAt, text: `${name} left`, bad: false });
   }
-  for (const [id, { name, joined }] of after) {
-    if (!before.has(id)) lines.push({ at: joined, text: `${name} joined`, bad: false });
+  for (const [id, { name, joined }] of callers) {
+    if (!told.has(id)) lines.push({ at: joined, text: `${name} joined`, bad: false });
   }
   const groups = new Map(); // callers whose audio has changed, by what is known of it now
-  for (const [id, caller] of after) {
-    if (!isNew(caller, before.get(id))) continue;
+  for (const [id, caller] of callers) {
+    if (!isNew(caller, told.get(id))) continue;
     if (isOurPress && isFromPress(caller.audio)) continue; // the answer says it
     groups.set(caller.audio, [...(groups.get(caller.audio) ?? []), caller]);
   }
-  for (const [audio, callers] of groups) {
-    const at = callers.map((caller) => caller.audioAt).sort().pop();
-    lines.push({ at, text: inWords(audio, callers), bad: audio.startsWith("could not") });
+  for (const [audio, group] of groups) {
+    const at = group.map((caller) => caller.audioAt).sort().pop();
+    lines.push({ at, text: inWords(audio, group), bad: audio.startsWith("could not") });
   }
-  return lines.sort((one, other) => one.at.localeCompare(other.at)).reverse();
+  addLines(lines.sort((one, other) => one.at.localeCompare(other.at)).reverse());
+  told = callers;
+}
+
+/** Leave what Vonage says of the audio to the next renewal, which finds it said of more callers. */
+function putOffAudio(callers) {
+  for (const [id, caller] of callers) {
+    if (!told.has(id) || isFromPress(caller.audio)) continue;
+    caller.audio = told.get(id).audio;
+    caller.audioAt = told.get(id).audioAt;
+  }
 }
 
 /** Whether a note on audio says more than the last one: Vonage may send an event twice. */
@@ -230,22 +242,21 @@ function keepHistory() {
   for (const line of lineElements(document).slice(MOST)) line.remove();
   keepNewestInView();
   const lines = lineElements(document).map(readLine);
-  const callers = [...readCallers(document)];
   try {
-    sessionStorage.setItem(home, JSON.stringify({ lines, callers }));
+    sessionStorage.setItem(home, JSON.stringify({ lines, told: [...told] }));
   } catch {
     // A browser that blocks cookies has no such storage: then a reload forgets.
   }
 }
 
-/** Show the lines from before a reload; gives who was on the line then, or else is now. */
+/** Show the lines from before a reload, and take up from there. */
 function restoreHistory() {
   try {
     const kept = JSON.parse(sessionStorage.getItem(home));
     part("before").replaceChildren(...kept.lines.map(createLine));
-    return new Map(kept.callers);
+    told = new Map(kept.told);
   } catch {
-    return readCallers(document); // nothing is kept
+    told = readCallers(document); // nothing is kept
   }
 }
 
@@ -335,7 +346,8 @@ history.replaceState(null, "", home);
 if (part("now")) {
   const isAnswer = lineElements(document).length > 0;
   unreached = markedRows(document);
-  addLines(changes(restoreHistory(), readCallers(document), isAnswer));
+  restoreHistory();
+  tellChanges(readCallers(document), isAnswer);
   keepHistory();
   document.addEventListener("submit", press);
   addEventListener("resize", keepNewestInView);

@@ -112,6 +112,23 @@ def test_what_was_sent_is_below_what_became_of_it(conference: InProcess, visit: 
     expect_lines(page, "…0123's music is playing", "Sent hold-music.mp3 to the caller")
 
 
+def test_music_that_begins_with_a_press_is_said_once_of_all(
+    conference: InProcess, visit: Visit
+) -> None:
+    calls = conference.dial(), conference.dial()
+    page = visit(conference.app_url)
+    conference.faults = [Fault(), Fault(delay=0.2)]
+    page.route(re.compile("/$"), lambda route: None)  # no renewal while the press waits
+    press(page, "Play to all 2")
+    expect(page.get_by_text("Sent hold-music.mp3 to all 2 callers")).to_be_visible()
+    page.unroute_all()
+    for call in calls:
+        call.hears("hears music")
+    wait_until(lambda: {leg.audio for leg in conference.store.live()} == {"playing"})
+    refresh(page)
+    expect_lines(page, "2 callers' music is playing", "Sent hold-music.mp3 to all 2 callers")
+
+
 def test_what_becomes_of_the_audio_is_a_line_each(conference: InProcess, visit: Visit) -> None:
     one, other = conference.dial(CALLER), conference.dial()
     page = visit(conference.app_url)
