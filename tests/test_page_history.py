@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 
 from playwright.sync_api import APIResponse, Page, Route, expect
 
@@ -14,6 +15,11 @@ from tests.sandboxes import InProcess, StartSandbox, browse
 from tests.waiting import wait_until
 
 TIME = "[0-9]{2}:[0-9]{2}:[0-9]{2}"
+# Vonage's answer to Play, after which no RTC event follows.
+STARTED = Fault(
+    status=200,
+    body=b'{"message": "Stream started", "uuid": "63f61863-4a51-4f6b-86e1-46edebcf9356"}',
+)
 
 
 def expect_lines(page: Page, *lines: str) -> None:
@@ -69,8 +75,7 @@ def test_it_is_below_the_callers_and_beside_them_where_it_is_wide(
 
 def test_what_was_sent_elsewhere_is_one_line(conference: InProcess, visit: Visit) -> None:
     conference.dial(), conference.dial()
-    started = b'{"message": "Stream started", "uuid": "63f61863-4a51-4f6b-86e1-46edebcf9356"}'
-    conference.faults = [Fault(status=200, body=started)]  # and no RTC event follows
+    conference.faults = [STARTED]
     page = visit(conference.app_url)
     browse(conference, "/stream")
     refresh(page)
@@ -97,13 +102,14 @@ def test_what_was_pressed_here_is_said_once_when_vonage_has_answered(
 
 
 def test_what_was_sent_is_below_what_became_of_it(conference: InProcess, visit: Visit) -> None:
-    conference.dial(CALLER)
+    call = conference.dial(CALLER)
+    conference.faults = [STARTED]
     page = visit(conference.app_url)
     held: list[tuple[Route, APIResponse]] = []
     page.route("**/stream?*", lambda route: held.append((route, route.fetch())))
     press(page, "Play to +442079460123")
     wait_until(lambda: page.title() and held)
-    wait_until(lambda: conference.store.live()[0].audio == "playing")
+    conference.store.note(call.uuid, "playing")
     refresh(page)
     expect_lines(page, "…0123's music is playing", "Asking Vonage …")
     route, response = held[0]
@@ -115,16 +121,19 @@ def test_what_was_sent_is_below_what_became_of_it(conference: InProcess, visit: 
 def test_music_that_begins_with_a_press_is_said_once_of_all(
     conference: InProcess, visit: Visit
 ) -> None:
-    calls = conference.dial(), conference.dial()
+    conference.dial(), conference.dial()
+    conference.faults = [STARTED, replace(STARTED, delay=0.3)]
     page = visit(conference.app_url)
-    conference.faults = [Fault(), Fault(delay=0.2)]
     page.route(re.compile("/$"), lambda route: None)  # no renewal while the press waits
     press(page, "Play to all 2")
+    wait_until(lambda: [leg for leg in conference.store.live() if leg.audio])
+    for leg in conference.store.live():
+        if leg.audio:
+            conference.store.note(leg.uuid, "playing")
     expect(page.get_by_text("Sent hold-music.mp3 to all 2 callers")).to_be_visible()
     page.unroute_all()
-    for call in calls:
-        call.hears("hears music")
-    wait_until(lambda: {leg.audio for leg in conference.store.live()} == {"playing"})
+    for leg in conference.store.live():
+        conference.store.note(leg.uuid, "playing")
     refresh(page)
     expect_lines(page, "2 callers' music is playing", "Sent hold-music.mp3 to all 2 callers")
 
