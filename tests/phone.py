@@ -87,10 +87,11 @@ def open_phone(phones: Phones) -> Iterator[OpenPhone]:
 
 @pytest.fixture(scope="session")
 def timed_tab(chromium: Browser) -> Iterator[Page]:
-    """A tab whose clock a test can move."""
+    """A tab whose clock stands still unless a test moves it."""
     context = chromium.new_context()
     page = context.new_page()
-    page.clock.install()
+    page.clock.install(time="2030-01-01T00:00:00")
+    page.clock.pause_at("2030-01-01T00:00:01")
     yield page
     context.close()
 
