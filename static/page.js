@@ -64,25 +64,30 @@ async function ask(path, request) {
 
 // How the list renews
 
-/** Show who is on the line by a fresh page. */
+/** Show who is on the line by a fresh page, which may be the answer to a press. */
 function show(fresh, isAnswer) {
   const before = readCallers(document);
   const after = readCallers(fresh);
-  listedAt = fresh.getElementById("main").dataset.now;
   if (isAnswer) unreached = markedRows(fresh);
   else keepMarks(fresh, before, after);
-  const pointed = document.querySelector(":is(a, button, input):hover");
-  const held = pointed ?? document.activeElement;
-  const { top } = held.getBoundingClientRect();
-  if (!pointed) document.querySelector("#said.past")?.remove();
-  for (const id of ["now", "setup", "steps-list"]) renew(part(id), fresh.getElementById(id));
+  renewInPlace(fresh);
   if ((before.size === 0) !== (after.size === 0)) part("steps").open = after.size === 0;
-  if (held.isConnected) scrollBy(0, held.getBoundingClientRect().top - top); // it stays in its place
+  listedAt = fresh.getElementById("main").dataset.now;
   part("icon").href = fresh.getElementById("icon").getAttribute("href");
   document.title = fresh.title;
   if (isAnswer) putOffAudio(after);
   tellChanges(after, isAnswer || pressesWaiting > 0);
   keepHistory();
+}
+
+/** Renew what may differ; what is under the pointer, or else has focus, stays in its place. */
+function renewInPlace(fresh) {
+  const pointed = document.querySelector(":is(a, button, input):hover");
+  const held = pointed ?? document.activeElement;
+  const { top } = held.getBoundingClientRect();
+  if (!pointed) document.querySelector("#said.past")?.remove();
+  for (const id of ["now", "setup", "steps-list"]) renew(part(id), fresh.getElementById(id));
+  if (held.isConnected) scrollBy(0, held.getBoundingClientRect().top - top);
 }
 
 /** Make an element of the page like its fresh version; what is the same is not touched. */
@@ -182,7 +187,7 @@ function addLines(lines) {
   part("news").prepend(...lines.map(createLine));
 }
 
-/** Add lines for who came, who left, and what became of their audio. */
+/** Add lines for who came, who left, and what became of their audio, since it was last told. */
 function tellChanges(callers, isOurPress) {
   const lines = [];
   for (const [id, { name }] of told) {
