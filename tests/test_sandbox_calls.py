@@ -268,7 +268,7 @@ def test_a_conference_that_everybody_has_left_has_to_start_again(sandbox: Stubbe
         [{"action": "conversation", "name": "Conference"}],
         [{"action": "talk", "text": "Bye"}],
         [{"action": "sing"}],
-        [{"action": "stream", "streamUrl": ["https://nowhere.invalid/a.mp3"]}],
+        [{"action": "stream", "streamUrl": ["https://10.0.0.1/a.mp3"]}],
     ],
     ids=["waits", "conference", "ends", "cut off", "nothing to hear"],
 )
