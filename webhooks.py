@@ -5,14 +5,14 @@ import logging
 import re
 import time
 from typing import Any, TypeGuard
-from urllib.parse import urlsplit
 
 from flask import Blueprint, Request, Response, current_app, request, url_for
+from pydantic import ValidationError
 from werkzeug.exceptions import BadRequest, ServiceUnavailable
 
 import ncco
 from calls import MOST_LEGS, Calls, Leg
-from config import Config, is_public
+from config import ANY_URL, Config, is_public
 
 METHODS = ["GET", "POST"]
 KEPT = 256  # characters that are kept of what a caller can choose
@@ -220,9 +220,10 @@ def find_music(incoming: Request, config: Config) -> str | None:
 def is_address(value: str) -> bool:
     """Whether a URL has a host and a port that can be: [::::] and 99999 cannot."""
     try:
-        return urlsplit(value).port != 0
-    except ValueError:
+        ANY_URL.validate_python(value)
+    except ValidationError:
         return False
+    return True
 
 
 def first_of(header: str) -> str:
