@@ -136,10 +136,13 @@ def how_loud(audio: Audio) -> str:
     return f"at level {audio.level:g}"
 
 
-def note(calls: Calls, audio: str, leg: Leg) -> None:
-    """Keep what is known of a leg's audio; a store that fails costs no one their music."""
+def note(calls: Calls, audio: str, leg: Leg, began: float) -> None:
+    """Keep what is known of a leg's audio; a store that fails costs no one their music.
+
+    Vonage may have said meanwhile that it plays: that is newer than what began before.
+    """
     try:
-        calls.note(leg.uuid, audio)
+        calls.note(leg.uuid, audio, began)
     except ServiceUnavailable as error:
         log.error("leg %s: “%s” could not be noted: %s", leg.uuid, audio, error.description)
 

@@ -41,7 +41,7 @@ ANSWER_TIME = 60  # seconds in which a leg that Vonage does not know may still b
 TRIES = 3  # where Vonage answers 429
 # Vonage takes 15 requests a second [Troubleshooting, Capacity]; at 14, one that is late fits in.
 SPACING = 1 / 14  # seconds
-OnSuccess = Callable[[Leg], None]
+OnSuccess = Callable[[Leg, float], None]
 
 
 class NoSuchCall(Conflict):
@@ -99,7 +99,8 @@ class Voice:
     def play(self, legs: Sequence[Leg], audio: Audio, on_success: OnSuccess) -> list[Outcome]:
         """Start the audio in each leg, in place of what plays there. [Vonage, Voice API]
 
-        `on_success` gets each leg as soon as Vonage has taken its request, in a thread of its own.
+        `on_success` gets each leg as soon as Vonage has taken its request, and when that began, in
+        seconds since 1970; in a thread of its own.
         """
         return self._side_by_side(legs, partial(self._play, audio), on_success)
 
@@ -138,8 +139,9 @@ class Voice:
         until = time.monotonic() + self._deadline
 
         def ask(leg: Leg) -> None:
+            began = time.time()
             request(leg, until)
-            on_success(leg)
+            on_success(leg, began)
 
         pool = ThreadPoolExecutor(MOST_LEGS)
         futures = [pool.submit(ask, leg) for leg in legs]

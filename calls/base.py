@@ -54,8 +54,11 @@ class Calls(ABC):
         """
 
     @abstractmethod
-    def note(self, uuid: str, audio: str) -> None:
-        """Keep what is now known of the audio in a leg, and when; nothing if it is not live."""
+    def note(self, uuid: str, audio: str, at: float | None = None) -> None:
+        """Keep what is now known of the audio in a leg, and when; nothing if it is not live.
+
+        With `at`, it was known then: it replaces nothing that came later.
+        """
 
     @abstractmethod
     def end(self, uuid: str) -> None:

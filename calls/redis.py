@@ -53,13 +53,18 @@ class RedisCalls(Calls):
         conferences = [other.conference for other in legs]
         return min(MOST_LEGS, conferences.count(leg.conference))
 
-    def note(self, uuid: str, audio: str) -> None:
+    def note(self, uuid: str, audio: str, at: float | None = None) -> None:
         name = self._name(uuid)
+        now = self._clock()
 
         def write(transaction: Any) -> None:
             value = transaction.get(name)
             if value:
-                leg = replace(Leg(**json.loads(value)), audio=audio, audio_at=self._clock())
+                leg = Leg(**json.loads(value))
+                if at is None:
+                    leg = replace(leg, audio=audio, audio_at=now)
+                elif leg.audio_at <= at:
+                    leg = replace(leg, audio=audio, audio_at=at)
                 value = json.dumps(vars(leg))
             transaction.multi()
             # Also for a leg that is not live, where it changes nothing: a Redis that cannot be

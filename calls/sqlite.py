@@ -34,6 +34,7 @@ FROM_LIVE = f"FROM legs_3 WHERE abs(joined - :now) < {DAY}"
 COUNTED = f"SELECT 1 {FROM_LIVE} AND conference = :conference LIMIT {MOST_LEGS}"
 COUNT = f"SELECT count(*) FROM ({COUNTED})"
 NOTE = "UPDATE legs_3 SET audio = :audio, audio_at = :now WHERE key = :key"
+NOTE_AT = "UPDATE legs_3 SET audio = :audio, audio_at = :at WHERE key = :key AND audio_at <= :at"
 LEAVE = "DELETE FROM legs_3 WHERE key = :key"
 END = "REPLACE INTO ended_3 VALUES (:key, :now)"
 LIVE = f"SELECT {COLUMNS} {FROM_LIVE} ORDER BY rowid DESC"
@@ -65,8 +66,12 @@ class SqliteCalls(Calls):
         counted: int = self._run([JOIN, COUNT], values)[0][0]
         return counted
 
-    def note(self, uuid: str, audio: str) -> None:
-        self._run([NOTE], {"key": key(uuid), "audio": audio, "now": self._clock()})
+    def note(self, uuid: str, audio: str, at: float | None = None) -> None:
+        values = {"key": key(uuid), "audio": audio, "now": self._clock(), "at": at}
+        if at is None:
+            self._run([NOTE], values)
+        else:
+            self._run([NOTE_AT], values)
 
     def end(self, uuid: str) -> None:
         statements = [LEAVE, END, FORGET_LEGS, FORGET_ENDED]

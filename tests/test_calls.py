@@ -96,6 +96,18 @@ def test_a_note_is_kept_with_a_live_leg(calls: Calls, clock: Clock) -> None:
     assert calls.live() == [other, replace(noted, audio="over")]
 
 
+def test_an_older_note_does_not_replace_a_newer_one(calls: Calls, clock: Clock) -> None:
+    leg = a_leg(clock)
+    calls.join(leg)
+    calls.note(leg.uuid, "playing")
+    calls.note(leg.uuid, "a.mp3 sent", clock.now - 1)
+    assert calls.live() == [replace(leg, audio="playing", audio_at=clock.now)]
+    calls.note(leg.uuid, "b.mp3 sent", clock.now + 1)
+    assert calls.live() == [replace(leg, audio="b.mp3 sent", audio_at=clock.now + 1)]
+    calls.note(leg.uuid, "over")  # also where another machine's clock is ahead
+    assert calls.live() == [replace(leg, audio="over", audio_at=clock.now)]
+
+
 def test_a_note_changes_neither_order_nor_count(calls: Calls, clock: Clock) -> None:
     legs = [a_leg(clock, "Conference") for _ in range(3)]
     assert [calls.join(leg) for leg in legs] == [1, 2, 3]

@@ -127,13 +127,14 @@ def test_music_that_begins_with_a_press_is_said_once_of_all(
     page.route(re.compile("/$"), lambda route: None)  # no renewal while the press waits
     press(page, "Play to all 2")
     wait_until(lambda: [leg for leg in conference.store.live() if leg.audio])
+    at = time.time()  # both begin in one second, or they would be said apart
     for leg in conference.store.live():
         if leg.audio:
-            conference.store.note(leg.uuid, "playing")
+            conference.store.note(leg.uuid, "playing", at)
     expect(page.get_by_text("Sent hold-music.mp3 to all 2 callers")).to_be_visible()
-    page.unroute_all()
     for leg in conference.store.live():
-        conference.store.note(leg.uuid, "playing")
+        conference.store.note(leg.uuid, "playing", at)
+    page.unroute_all()
     refresh(page)
     expect_lines(page, "2 callers' music is playing", "Sent hold-music.mp3 to all 2 callers")
 
@@ -144,8 +145,9 @@ def test_what_becomes_of_the_audio_is_a_line_each(conference: InProcess, visit: 
     for audio in ("playing", "over", "could not be played: 404 Not Found", "stopped"):
         conference.store.note(one.uuid, audio)
         refresh(page)
-    conference.store.note(one.uuid, "playing")
-    conference.store.note(other.uuid, "playing")
+    at = time.time()
+    for call in (one, other):
+        conference.store.note(call.uuid, "playing", at)
     refresh(page)
     lines = [
         "2 callers' music is playing",

@@ -43,16 +43,16 @@ def test_the_state_and_its_time(sandbox: StubbedSandbox, timed: Page) -> None:
     sandbox.answers = [Response(body(), mimetype="application/json"), [CONFERENCE]]
     shows(timed, "Ready to dial")
     expect(timed.get_by_role("link")).to_have_count(0)
-    assert timed.title() == "Phone"
+    expect(timed).to_have_title("Phone")
     press(timed, "Dial")
     assert asked.wait(5)
     timed.clock.fast_forward(2000)
     shows(timed, "Ringing · 0:02")
     (call,) = sandbox.calls.values()
-    assert timed.title() == f"…{call.parameters['from'][-4:]} ringing"
+    expect(timed).to_have_title(f"…{call.parameters['from'][-4:]} ringing")
     answer.set()
     shows(timed, "In the conference alone · 0:00")
-    assert timed.title() == f"…{call.parameters['from'][-4:]} in call"
+    expect(timed).to_have_title(f"…{call.parameters['from'][-4:]} in call")
     other = sandbox.dial()
     is_in(timed, "In the conference with 1 other")
     timed.clock.fast_forward(80_000)
@@ -68,7 +68,7 @@ def test_the_state_and_its_time(sandbox: StubbedSandbox, timed: Page) -> None:
     press(timed, "Hang up")
     shows(timed, "Call ended")
     expect(timed.locator("#hint")).to_have_text("You hung up. The call lasted 1:22.")
-    assert timed.title() == f"…{call.parameters['from'][-4:]} call ended"
+    expect(timed).to_have_title(f"…{call.parameters['from'][-4:]} call ended")
 
 
 def test_a_screen_reader_hears_the_state_when_it_changes_and_not_every_second(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sandbox import Call
+from tests.faults import Fault
 from tests.sandboxes import InProcess, StartSandbox, browse
+from tests.waiting import wait_until
 
+STARTED = Fault(200, b'{"message": "Stream started", "uuid": "a"}')
 KINDS = ["audio:play", "audio:play:done", "audio:play:stop"]
 
 
@@ -190,13 +195,25 @@ def test_events_in_any_order_and_shape_change_nothing_but_a_note(
 
 
 def test_stream_notes_what_it_sent_and_stop_that_it_stopped(conference: InProcess) -> None:
+    """Without a word from Vonage about the audio."""
     first, last = conference.dial(), conference.dial()
+    conference.faults = [STARTED]
     browse(conference, "/stream", uuid=first.uuid).raise_for_status()
-    first.hears("hears music")
-    assert notes(conference)[last.uuid] == ""
-    assert notes(conference)[first.uuid] in ("hold-music.mp3 sent", "playing")
+    assert notes(conference) == {first.uuid: "hold-music.mp3 sent", last.uuid: ""}
     browse(conference, "/stream/stop", uuid=first.uuid).raise_for_status()
-    assert notes(conference)[first.uuid] == "stopped"
+    assert notes(conference) == {first.uuid: "stopped", last.uuid: ""}
+
+
+def test_what_vonage_said_meanwhile_is_not_overwritten(conference: InProcess) -> None:
+    call = conference.dial()
+    conference.faults = [replace(STARTED, delay=0.3)]  # seconds, in which the event comes
+    with ThreadPoolExecutor(1) as operator:
+        pressed = operator.submit(browse, conference, "/stream")
+        wait_until(lambda: conference.asked)
+        assert tell(conference, event("audio:play", call.uuid)) == 204
+        assert not pressed.done()
+        pressed.result().raise_for_status()
+    assert notes(conference) == {call.uuid: "playing"}
 
 
 def test_the_note_has_the_files_name_and_when(conference: InProcess) -> None:
