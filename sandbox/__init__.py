@@ -1,6 +1,6 @@
 """A stand-in for Vonage on loopback: dial the server, and hear what it plays, without an account.
 
-Vonage's document follows a fact in brackets; tests/test_sandbox.py has what no document says.
+Vonage's document follows a fact in brackets; tests/sandbox/test_rules.py has what no document says.
 """
 
 from sandbox.account import Account

@@ -24,9 +24,9 @@ if hasattr(time, "tzset"):
 
 # They import the app, so they come after the above.
 pytest_plugins = [
-    "tests.settings",
-    "tests.sandboxes",
-    "tests.servers",
-    "tests.browser",
-    "tests.phone",
+    "tests.helpers.settings",
+    "tests.helpers.sandboxes",
+    "tests.helpers.servers",
+    "tests.helpers.browser",
+    "tests.helpers.phone",
 ]

@@ -1,0 +1,361 @@
+"""The server as a process: how it starts and ends, what outlives it, several on one store."""
+
+from __future__ import annotations
+
+import logging
+import mimetypes
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import requests
+
+from app import create_app, end_calls_from_before, main
+from calls import open_calls
+from config import Config
+from sandbox import Account
+from tests.helpers.faults import Fault, FaultySandbox
+from tests.helpers.ports import free_port
+from tests.helpers.processes import run
+from tests.helpers.racers import Racers, racers
+from tests.helpers.sandboxes import InProcess, Process, StartSandbox, browse
+from tests.helpers.servers import serve_elsewhere
+from tests.helpers.waiting import wait_until
+
+
+def live(sandbox: FaultySandbox) -> set[str]:
+    """The uuids of those who are on the line, as another process sees them."""
+    return {leg.uuid for leg in open_calls(sandbox.environment["CALLS_URL"], "").live()}
+
+
+# The start
+
+
+def test_wrong_settings_end_the_start_with_a_line_each(copy: Path) -> None:
+    wrong = {"PORT": "http", "ANSWER_WITH": "both", "STREAM_PASSWORD": "gehe\u00edm"}
+    command = [sys.executable, str(copy / "app.py")]
+    done = subprocess.run(command, env=os.environ | wrong, cwd="/", capture_output=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stdout == b""
+    lines = done.stderr.decode().splitlines()
+    assert sorted(line.split(" must be ")[0] for line in lines) == sorted(wrong)
+
+
+@pytest.mark.parametrize("host", ["x86_64-conda-linux-gnu", "192.0.2.1", "a..b"])
+def test_a_host_that_is_not_this_machine_ends_the_start(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], host: str
+) -> None:
+    """As conda sets one; one that is elsewhere; one that is no name."""
+    monkeypatch.setenv("HOST", host)
+    monkeypatch.setenv("PORT", str(free_port()))
+    assert main() == 2
+    assert f"Check HOST ({host})" in capfd.readouterr().err
+
+
+def test_a_port_that_is_taken_ends_the_start(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setenv("HOST", "127.0.0.1")
+        monkeypatch.setenv("PORT", str(port))
+        assert main() == 2
+    assert f"Check HOST (127.0.0.1) and PORT ({port})." in capfd.readouterr().err
+
+
+def test_the_start_says_what_would_fail_later(copy: Path, tmp_path: Path) -> None:
+    """Its host is not this machine alone, and its list of calls cannot be written."""
+    wrong = {"HOST": socket.gethostname(), "CALLS_URL": "sqlite:////proc/none/calls.sqlite3"}
+    env = os.environ | wrong | {"PORT": str(free_port())}
+    output = tmp_path / "output"
+    with output.open("w") as file:
+        command = [sys.executable, str(copy / "app.py")]
+        with run(command, env=env, stdout=file, stderr=file) as process:
+            wait_until(lambda: "Check CALLS_URL." in output.read_text(), "its list", seconds=30)
+            wait_until(lambda: "Running on" in output.read_text(), "its start")
+            assert process.poll() is None  # callers are answered all the same
+    said = output.read_text()
+    assert "Not set up: STREAM_PASSWORD, needed to open the page" in said
+    assert "The list of calls in /proc/none/calls.sqlite3 is unavailable" in said
+
+
+def test_calls_are_kept_in_the_instance_folder_by_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("app.FOLDER", tmp_path)
+    create_app(Config()).test_client().post("/webhooks/answer", json={"uuid": uuid.uuid4().hex})
+    assert (tmp_path / "instance" / "calls.sqlite3").exists()
+
+
+def test_create_app_twice_adds_nothing_twice(tmp_path: Path) -> None:
+    config = Config.from_text({"CALLS_URL": f"sqlite:///{tmp_path}/calls.sqlite3"})
+    create_app(config)
+    loggers = [logging.getLogger(name) for name in ("", "app", "werkzeug", "vonage", "urllib3")]
+    before = [(logger.filters[:], logger.handlers[:]) for logger in loggers]
+    create_app(config)
+    assert [(logger.filters[:], logger.handlers[:]) for logger in loggers] == before
+
+
+def test_files_have_their_types_whatever_the_machine_says(tmp_path: Path) -> None:
+    """As Windows' registry may say that a script is plain text."""
+    for ending in (".js", ".css", ".mp3", ".svg"):
+        mimetypes.add_type("text/plain", ending)
+    config = Config.from_text({"CALLS_URL": f"sqlite:///{tmp_path}/calls.sqlite3"})
+    client = create_app(config).test_client()
+    types = {
+        "page.js": "text/javascript",
+        "page.css": "text/css",
+        "hold-music.mp3": "audio/mpeg",
+        "busy.svg": "image/svg+xml",
+    }
+    for name, kind in types.items():
+        with client.get(f"/static/{name}") as response:
+            assert response.mimetype == kind
+
+
+def test_create_app_starts_no_thread_and_opens_nothing(tmp_path: Path, account: Account) -> None:
+    values = {"CALLS_URL": f"sqlite:///{tmp_path}/calls.sqlite3"}
+    values |= {"VONAGE_APPLICATION_ID": account.application_id}
+    before = threading.active_count()
+    create_app(Config.from_text(values | {"VONAGE_PRIVATE_KEY": account.private_key}))
+    assert threading.active_count() == before
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module", params=["python app.py", "flask run"])
+def at_home(
+    request: pytest.FixtureRequest, copy: Path, make_process: Process
+) -> Iterator[FaultySandbox]:
+    """The app as a process on the operator's own machine, without a signature secret."""
+    port = str(free_port())
+    command = None
+    if request.param == "flask run":
+        flask = [sys.executable, "-m", "flask", "--app", str(copy / "app.py")]
+        command = [*flask, "run", "--port", port]
+    with make_process(command, PORT=port, VONAGE_SIGNATURE_SECRET="") as sandbox:
+        wait_until(lambda: "Running on" in sandbox.log.read_text(), "the start")
+        yield sandbox
+
+
+def test_the_start_says_where_it_listens_and_what_is_not_set_up(at_home: FaultySandbox) -> None:
+    said = at_home.log.read_text()
+    assert re.search(rf"Running on http://(localhost|127\.0\.0\.1):{at_home.port}", said)
+    assert "Webhooks: /webhooks/answer and /webhooks/event" in said
+    assert "Not set up: VONAGE_SIGNATURE_SECRET" in said
+
+
+@pytest.mark.parametrize("at_home", ["python app.py"], indirect=True)
+def test_what_it_prints_into_a_file_has_one_form_and_no_colour(at_home: FaultySandbox) -> None:
+    lines = at_home.log.read_text().splitlines()
+    stamp = r"\[[-0-9]{10} [:0-9]{8},[0-9]{3}\]"
+    assert [line for line in lines if not re.match(rf"{stamp} (INFO|WARNING): \w", line)] == []
+    where = rf"{stamp} INFO: Running on {re.escape(at_home.app_url)} \(Ctrl-C ends it\)"
+    assert len([line for line in lines if re.fullmatch(where, line)]) == 1
+
+
+def test_no_request_has_a_line_of_its_own_nor_its_query_in_the_log(at_home: FaultySandbox) -> None:
+    browse(at_home, "/stream", url="https://example.com/?key=hunter2")
+    browse(at_home, "/nowhere", key="hunter2")
+    for request in ("GET /stream?key=hunter2 x HTTP/1.1", "hunter2", "GET /?hunter2 HTTP/9"):
+        with socket.create_connection(("127.0.0.1", at_home.port)) as wire:
+            wire.sendall(f"{request}\r\n\r\n".encode())
+            while wire.recv(1000):
+                pass
+    said = at_home.log.read_text()
+    assert "GET /nowhere: 404" in said
+    assert "hunter2" not in said
+    assert "HTTP/" not in said
+
+
+# What outlives it, and how it ends
+
+
+def test_a_restart_in_mid_call_loses_no_one_and_keeps_no_one_who_is_gone(process: Process) -> None:
+    sandbox = process()
+    stays, leaves = sandbox.dial(), sandbox.dial()
+    assert sandbox.stop_app() == 0
+    leaves.hang_up()  # nobody takes the event
+    assert live(sandbox) == {stays.uuid, leaves.uuid}
+    sandbox.start_app()
+    wait_until(lambda: live(sandbox) == {stays.uuid})
+    assert browse(sandbox, "/stream").json()["message"] == "Sent hold-music.mp3 to the caller"
+    stays.hears("hears music")
+
+
+def test_a_call_that_its_own_region_does_not_know_is_over_after_a_restart(
+    regions: InProcess,
+) -> None:
+    stays, gone = regions.dial(region="api-us-3.vonage.com"), regions.dial()
+    del regions.calls[gone.uuid]
+    end_calls_from_before(regions.flask, time.time())
+    assert [leg.uuid for leg in regions.store.live()] == [stays.uuid]
+
+
+def test_a_call_that_another_host_does_not_know_stays_after_a_restart(
+    conference: InProcess,
+) -> None:
+    gone = conference.dial()
+    del conference.calls[gone.uuid]
+    end_calls_from_before(conference.flask, time.time())
+    assert [leg.uuid for leg in conference.store.live()] == [gone.uuid]
+
+
+def test_a_call_that_joined_after_the_start_is_not_asked_about(regions: InProcess) -> None:
+    call = regions.dial()
+    del regions.calls[call.uuid]
+    end_calls_from_before(regions.flask, time.time() - 60)
+    assert regions.asked == []
+    assert [leg.uuid for leg in regions.store.live()] == [call.uuid]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_the_server_ends_quietly_and_at_once_though_stream_hangs(
+    process: Process, how: signal.Signals
+) -> None:
+    sandbox = process()
+    sandbox.dial()
+    # Each byte wakes the thread that waits for it: at the wrong moment, that aborts Python.
+    sandbox.faults = [Fault(200, b" " * 60_000, drip=True, every=0.0001)]
+    with ThreadPoolExecutor() as browser:
+        hanging = browser.submit(browse, sandbox, "/stream")
+        wait_until(lambda: sandbox.asked and sandbox.asked[-1].method == "PUT")
+        before, began = sandbox.log.read_text(), time.monotonic()
+        assert sandbox.app
+        sandbox.app.send_signal(how)
+        assert sandbox.app.wait(5) == 0
+        assert time.monotonic() - began < 1
+        assert sandbox.log.read_text() == before
+        assert isinstance(hanging.exception(), requests.ConnectionError)
+
+
+# Other servers
+
+
+def test_under_another_server_only_the_password_lets_in(start: StartSandbox) -> None:
+    for settings, status in (({}, 403), ({"STREAM_PASSWORD": PASSWORD}, 200)):
+        with serve_elsewhere(start(**settings).flask) as url:
+            response = requests.get(url, auth=("me", PASSWORD), timeout=5)
+        assert response.status_code == status
+
+
+GRANIAN = [
+    *[sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "app:create_app"],
+    *["--workers", "2", "--blocking-threads", "4"],
+]
+PASSWORD = "open sesame"
+
+
+@pytest.fixture
+def granian(process: Process, copy: Path) -> FaultySandbox:
+    """The app under granian, with two processes of four threads each."""
+    port = str(free_port())
+    command = ["sh", "-c", 'cd "$0" && exec "$@"', str(copy), *GRANIAN, "--port", port]
+    sandbox = process(command, HOST="127.0.0.1", PORT=port, STREAM_PASSWORD=PASSWORD)
+    # A process that is told to end while it starts does not, whatever the app is.
+    wait_until(lambda: sandbox.log.read_text().count("Started worker-") == 2)
+    return sandbox
+
+
+def press(sandbox: FaultySandbox) -> requests.Response:
+    """Open /stream with the password."""
+    return requests.get(f"{sandbox.app_url}/stream", auth=("me", PASSWORD), timeout=20)
+
+
+def dial_within_a_second(sandbox: FaultySandbox) -> None:
+    began = time.monotonic()
+    assert sandbox.dial(pick_up=False).ncco
+    assert time.monotonic() - began < 1
+
+
+def test_many_presses_and_requests_without_end_hold_up_neither_callers_nor_the_end(
+    granian: FaultySandbox,
+) -> None:
+    """Both processes share who is on the line."""
+    callers = {granian.dial().uuid for _ in range(3)}
+    granian.released.clear()
+    with ThreadPoolExecutor(10) as browsers:
+        answers = [browsers.submit(press, granian) for _ in range(10)]
+        wait_until(lambda: len(granian.asked) > 2)
+        for _ in range(8):
+            dial_within_a_second(granian)
+        granian.released.set()
+    played = [answer.result() for answer in answers if answer.result().status_code == 200]
+    assert 2 <= len(played) < 10
+    for answer in played:
+        assert {leg["uuid"] for leg in answer.json()["legs"]} == callers
+
+    with ExitStack() as lines:
+        for path in ("/stream", "/webhooks/answer", "/webhooks/event") * 24:
+            line = socket.create_connection((granian.host, granian.port))
+            lines.enter_context(line)
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
+            line.sendall(head.encode() + b"{")
+        for _ in range(8):
+            dial_within_a_second(granian)
+        assert granian.app
+        granian.app.terminate()
+        assert granian.app.wait(10) == 0
+
+
+# Several processes at the same instant
+
+# With 40 legs a race, counting outside of the transaction was found by every third race on SQLite,
+# which 12 miss once in 100 times, and by each on Redis. Not trying again to open a new file was
+# found by every 30th only: a test of its own shows that.
+RACES = 12
+
+
+@pytest.fixture(scope="module")
+def four() -> Iterator[Racers]:
+    """Four processes that wait to race."""
+    with racers(4) as processes:
+        yield processes
+
+
+def uuids(number: int) -> list[str]:
+    return [str(uuid.uuid4()) for _ in range(number)]
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_of_callers_at_the_same_instant_each_has_a_number_of_its_own(
+    request: pytest.FixtureRequest, tmp_path: Path, four: Racers, store: str
+) -> None:
+    url = f"sqlite:///{tmp_path}/calls.sqlite3"
+    if store == "redis":
+        url = request.getfixturevalue("redis_url")
+    calls = open_calls(url, "")
+    for _ in range(RACES):
+        legs = uuids(40)
+        assert sorted(four.join(url, legs)) == [*range(1, 41)]
+        for leg in legs:
+            calls.end(leg)
+
+
+def test_processes_that_make_the_list_at_the_same_instant_lose_no_one(
+    tmp_path: Path, four: Racers
+) -> None:
+    for number in range(RACES):
+        url = f"sqlite:///{tmp_path}/{number}.sqlite3"
+        assert sorted(four.join(url, uuids(4))) == [1, 2, 3, 4]
+
+
+def test_a_new_list_that_another_process_is_making_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "calls.sqlite3"
+    maker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    maker.execute("BEGIN IMMEDIATE")
+    until_then = threading.Timer(0.1, maker.close)
+    until_then.start()
+    open_calls(f"sqlite:///{path}", "").end(uuid.uuid4().hex)
+    assert not until_then.is_alive()

@@ -1,0 +1,345 @@
+"""The settings: where they are read, which are wrong, and what is said about them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import dotenv
+import flask.cli
+import pytest
+
+from app import create_app
+from config import FOLDER, Config, ConfigError, is_public
+from sandbox import Account
+from tests.helpers.settings import SETTINGS, problem
+
+# Which values are good
+
+NO_ADDRESS = [
+    *["ftp://example.com/b.mp3", "music.mp3", "https://", "https://a b.com/c", "http://[x"],
+    *["http://example.com:99999/", "https://example.com/\udcff", "https://example.com/\ta"],
+]
+ON_THIS_MACHINE = [
+    *["http://localhost:8000/a.mp3", "http://localhost./a", "http://music.localhost/a"],
+    *["http://127.0.0.1/a", "http://127.1/a", "http://2130706433/a", "http://0.0.0.0/a"],
+    *["http://[::1]/a", "http://[::ffff:127.0.0.1]/a"],
+]
+ON_ITS_NETWORK = [
+    *["http://10.0.0.5/a", "http://169.254.1.1/a", "http://100.64.0.1/a", "http://[fd00::1]/a"],
+    *["http://nas/a", "http://nas.local/a", "http://metadata.google.internal/a"],
+]
+ELSEWHERE = ["http://music.example/a.mp3?key=1", "https://8.8.8.8/a.wav", "HTTPS://a.b:8080/"]
+WRONG: dict[str, tuple[str, list[str]]] = {
+    "VONAGE_APPLICATION_ID": ("a UUID", ["1234", "line\nbreak"]),
+    "VONAGE_SIGNATURE_SECRET": ("one word of printable ASCII", ["two words", "schl\u00fcssel"]),
+    "VONAGE_API_HOST": (
+        "a host such as api-us-3.vonage.com",
+        ["https://api.nexmo.com", "host:70000", "ho st", "-", "u@h", "a?b"],
+    ),
+    "ANSWER_WITH": ("conversation or stream", ["both"]),
+    "VOICE_STREAM_URL": ("an http or https address on the public internet", ["http://localhost/"]),
+    "VOICE_STREAM_LOOP": ("a whole number", ["-1", "often"]),
+    "VOICE_STREAM_LEVEL": (
+        "a number from -1 to 1 in steps of 0.1",
+        ["1.1", "-2", "nan", "loud", "0.15"],
+    ),
+    "VOICE_STREAM_BARGE_IN": ("true or false", ["perhaps"]),
+    "VOICE_CONFERENCE_NAME": ("text in UTF-8", ["Caf\udce9"]),
+    "VOICE_TEXT": ("UTF-8, at most 1,500 characters", ["x" * 1501, "Gr\udcfcezi"]),
+    "VOICE_CONFERENCE_QUORUM": ("a whole number from 2 to 50", ["1", "51"]),
+    "PUBLIC_URL": (
+        "a public http or https address, without ? and #",
+        ["https://example.com/?b", "https://example.com/#b", "http://nas.local/"],
+    ),
+    "STREAM_PASSWORD": ("printable ASCII", ["schl\u00fcssel", "tab\tbed"]),
+    "CALLS_URL": (
+        "sqlite:///path, redis://\u2026 or rediss://\u2026",
+        [
+            *["calls.db", "sqlite://a.db", "sqlite:///", "sqlite:///\udcff.db", "postgres://h/db"],
+            *["redis://h:port/0", "redis://h/0?timeout=5", "rediss://h/0?ssl_cert_regs=none"],
+        ],
+    ),
+    "HOST": ("an address or a name of this machine", ["two words"]),
+    "PORT": ("a port from 1 to 65535", ["0", "65536", "http"]),
+}
+GOOD: dict[str, dict[str, Any]] = {
+    "VONAGE_APPLICATION_ID": {"78D335FA-323D-0114-9C3D-D6F0D48968CF": None},
+    "VONAGE_SIGNATURE_SECRET": {"a!b~c": "a!b~c"},
+    "VONAGE_API_HOST": {"API-us-3.vonage.com": None, "localhost:8443": "localhost:8443"},
+    "ANSWER_WITH": {"stream": "stream"},
+    "VOICE_STREAM_URL": {"http://music.example/a.mp3?key=1": "http://music.example/a.mp3?key=1"},
+    "VOICE_STREAM_LOOP": {"0": 0, "25": 25},
+    "VOICE_STREAM_LEVEL": {"0": 0, "1": 1, "-1": -1, "0.3": 0.3},
+    "VOICE_STREAM_BARGE_IN": {"True": True},
+    "VOICE_CONFERENCE_NAME": {"Caf\u00e9 \u2615": "Caf\u00e9 \u2615"},
+    "VOICE_TEXT": {" ": " ", "x" * 1500: "x" * 1500},
+    "VOICE_CONFERENCE_QUORUM": {"2": 2, "50": 50},
+    "PUBLIC_URL": {"https://example.ngrok.app/": "https://example.ngrok.app"},
+    "STREAM_PASSWORD": {"two words": "two words"},
+    "CALLS_URL": {
+        "sqlite:///calls.db": f"sqlite:///{FOLDER}/calls.db",
+        "sqlite:////tmp/calls.db": "sqlite:////tmp/calls.db",
+        "rediss://:secret@host/0?socket_timeout=5": "rediss://:secret@host/0?socket_timeout=5",
+    },
+    "HOST": {"::1": "::1"},
+    "PORT": {"1": 1, "65535": 65535},
+}
+WRONG_ONES = [(name, value) for name, (_, values) in WRONG.items() for value in values]
+GOOD_ONES = [(name, value) for name, values in GOOD.items() for value in values]
+
+
+@pytest.mark.parametrize("url", [*NO_ADDRESS, *ON_THIS_MACHINE, *ON_ITS_NETWORK], ids=ascii)
+def test_an_address_that_is_not_on_the_public_internet(url: str) -> None:
+    assert not is_public(url)
+
+
+@pytest.mark.parametrize("url", ELSEWHERE)
+def test_an_address_on_the_public_internet(url: str) -> None:
+    assert is_public(url)
+
+
+def short(value: str) -> str:
+    return ascii(value)[1:-1][:40]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_ONES, ids=short)
+def test_a_wrong_setting_is_named_with_what_it_must_be(name: str, value: str) -> None:
+    assert problem(name, value).startswith(f"{name} must be {WRONG[name][0]}")
+
+
+@pytest.mark.parametrize(("name", "value"), GOOD_ONES, ids=short)
+def test_a_good_setting_is_taken(name: str, value: str) -> None:
+    taken = getattr(Config.from_text({name: value}), name)
+    assert taken == (GOOD[name][value] if GOOD[name][value] is not None else value.lower())
+
+
+def test_every_setting_has_its_wrong_and_its_good_values() -> None:
+    assert {*SETTINGS} == {*WRONG, "VONAGE_PRIVATE_KEY"} == {*GOOD, "VONAGE_PRIVATE_KEY"}
+
+
+def test_the_message_says_what_the_setting_is_now() -> None:
+    assert problem("PORT", "http") == "PORT must be a port from 1 to 65535 (got 'http')."
+
+
+def test_all_wrong_settings_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as wrong:
+        Config.from_text({"PORT": "http", "ANSWER_WITH": "both", "HOST": "::1", "VOICE_TEXT": ""})
+    assert {sentence.split()[0] for sentence in wrong.value.problems} == {"PORT", "ANSWER_WITH"}
+    assert str(wrong.value).splitlines() == wrong.value.problems
+
+
+def test_a_setting_that_is_empty_is_unset() -> None:
+    assert Config.from_text(dict.fromkeys(SETTINGS, "")) == Config()
+
+
+def test_redis_without_its_package_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    assert problem("CALLS_URL", "redis://localhost").endswith("pip install redis.")
+
+
+# Secrets
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("VONAGE_SIGNATURE_SECRET", "hunter2 hunter2", "hunter2"),
+        ("STREAM_PASSWORD", "hunter2\u00fc", "hunter2"),
+        ("VONAGE_PRIVATE_KEY", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC", "MIIEvQIBAD"),
+        ("VONAGE_PRIVATE_KEY", "-----BEGIN PRIVATE KEY-----\nMIIEvQIBAD", "MIIEvQIBAD"),
+        ("CALLS_URL", "redis://:hunter2@host/0?timeout=5", "hunter2"),
+        ("PUBLIC_URL", "ftp://user:hunter2@host/", "hunter2"),
+        ("VOICE_STREAM_URL", "http://user:of/hunter2@localhost/", "hunter2"),
+        ("VOICE_STREAM_URL", "http://user:of@hunter2@localhost/", "hunter2"),
+    ],
+)
+def test_a_secret_is_not_shown_when_it_is_wrong(name: str, value: str, secret: str) -> None:
+    with pytest.raises(ConfigError) as wrong:
+        Config.from_text({name: value})
+    assert wrong.value.problems[0].startswith(name)
+    assert secret not in "".join(traceback.format_exception(wrong.value))
+
+
+def test_secrets_are_not_in_the_repr(account: Account) -> None:
+    values = {"VONAGE_SIGNATURE_SECRET": "a-secret", "STREAM_PASSWORD": "a-password"}
+    values |= {"VONAGE_PRIVATE_KEY": account.private_key, "CALLS_URL": "redis://:pass-word@host"}
+    shown = repr(Config.from_text(values))
+    secrets = ["a-secret", "a-password", "pass-word", account.private_key.splitlines()[3]]
+    assert [secret for secret in secrets if secret in shown] == []
+
+
+# Where they are read
+
+
+def test_with_nothing_set_the_defaults_hold(folder: Path) -> None:
+    config = Config.from_env()
+    assert config == Config()
+    assert config.model_dump(exclude_none=True) == {
+        "ANSWER_WITH": "conversation",
+        "VOICE_STREAM_BARGE_IN": False,
+        "VOICE_CONFERENCE_NAME": "Relaxing Conference",
+        "VOICE_TEXT": "Please wait while we connect you to the conference",
+        "HOST": "localhost",
+        "PORT": 9000,
+    }
+
+
+def test_dotenv_beside_app_py_is_read_whatever_the_working_directory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / ".env").write_text("PORT=9001\nHOST=\n")
+    monkeypatch.chdir("/")
+    config = Config.from_env()
+    assert (config.PORT, config.HOST) == (9001, "localhost")
+
+
+@pytest.mark.parametrize(("value", "port"), [("9002", 9002), ("", 9000)])
+def test_the_environment_goes_before_dotenv(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, value: str, port: int
+) -> None:
+    (folder / ".env").write_text("PORT=9001\n")
+    monkeypatch.setenv("PORT", value)
+    assert port == Config.from_env().PORT
+
+
+DOTENV = [
+    b"VONAGE_SIGNATURE_SECRET='ab${X}cd'\n",
+    b"X=of-the-file\nVONAGE_SIGNATURE_SECRET='ab${X}cd'\n",
+    "\ufeffVONAGE_SIGNATURE_SECRET=abcd\r\nVOICE_TEXT=Gr\u00fcezi\r\n".encode(),
+]
+
+
+@pytest.mark.parametrize("text", DOTENV, ids=["environment", "file", "BOM"])
+def test_dotenv_means_the_same_to_flask_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, text: bytes
+) -> None:
+    (folder / ".env").write_bytes(text)
+    monkeypatch.setattr(os, "environ", {**os.environ, "X": "of-the-environment"})
+    monkeypatch.chdir(folder)
+    by_us = Config.from_env()
+    flask.cli.load_dotenv()
+    assert Config.from_env() == by_us
+    assert str(by_us.VONAGE_SIGNATURE_SECRET).startswith("ab")
+
+
+def test_what_dotenv_interpolates_is_interpolated(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / ".env").write_text("VONAGE_SIGNATURE_SECRET='ab${X}cd'\n")
+    monkeypatch.setenv("X", "--")
+    assert Config.from_env().VONAGE_SIGNATURE_SECRET == "ab--cd"
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [
+        ('"of Docker"', "of Docker"),
+        ("of Windows\r", "of Windows"),
+        ('"of both, it\'s"\r', "of both, it's"),
+        ("' '", " "),
+        ("\"half'", "\"half'"),
+        ('"', '"'),
+    ],
+)
+def test_what_docker_leaves_on_a_value_goes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, value: str, taken: str
+) -> None:
+    monkeypatch.setenv("VOICE_TEXT", value)
+    assert taken == Config.from_env().VOICE_TEXT
+
+
+def test_a_byte_that_is_not_utf_8_is_refused_by_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOICE_TEXT", os.fsdecode(b"Gr\xfcezi"))
+    with pytest.raises(ConfigError, match=r"^VOICE_TEXT must be UTF-8"):
+        Config.from_env()
+
+
+def test_a_dotenv_that_is_not_utf_8_is_named(folder: Path) -> None:
+    (folder / ".env").write_bytes(b"PORT=\xff\xfe")
+    with pytest.raises(ConfigError, match=rf"^{folder}/\.env must be a text file in UTF-8"):
+        Config.from_env()
+
+
+def test_a_relative_path_is_taken_from_the_folder_of_app_py(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALLS_URL", "sqlite:///calls.db")
+    assert f"sqlite:///{folder}/calls.db" == Config.from_env().CALLS_URL
+
+
+# What is said about them
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "a-machine", "localhost.example"])
+def test_a_host_that_others_reach_needs_a_password(host: str) -> None:
+    assert "STREAM_PASSWORD" in Config.from_text({"HOST": host}).not_set_up
+    open_to_none = Config.from_text({"HOST": host, "STREAM_PASSWORD": "x"})
+    assert "STREAM_PASSWORD" not in open_to_none.not_set_up
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "::1"])
+def test_on_this_machine_alone_no_password_is_missing(host: str) -> None:
+    assert "STREAM_PASSWORD" not in Config.from_text({"HOST": host}).not_set_up
+
+
+def test_the_start_says_what_is_missing_and_what_to_give_to_vonage(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "app"):
+        create_app(Config())
+    said = caplog.text
+    assert "/webhooks/answer and /webhooks/event" in said
+    assert "Not set up: VONAGE_APPLICATION_ID, needed by /stream" in said
+    assert "Not set up: VONAGE_PRIVATE_KEY, needed by /stream" in said
+    assert "Not set up: VONAGE_SIGNATURE_SECRET, without it, webhooks are accepted from any" in said
+
+
+def test_when_all_is_set_up_nothing_is_missing(
+    account: Account, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = {"VONAGE_APPLICATION_ID": account.application_id, "VONAGE_SIGNATURE_SECRET": "x"}
+    create_app(Config.from_text(values | {"VONAGE_PRIVATE_KEY": account.private_key}))
+    assert "Not set up" not in caplog.text
+
+
+EXAMPLE = (FOLDER / ".env.example").read_text()
+DEFAULTS = {
+    name: str(default).lower() if isinstance(default, bool) else str(default)
+    for name, default in Config().model_dump(exclude_none=True).items()
+}
+
+
+def test_dotenv_example_names_every_setting_and_no_other() -> None:
+    assert set(re.findall(r"^(?:# )?([A-Z_]+)=", EXAMPLE, re.MULTILINE)) == set(SETTINGS)
+
+
+def test_dotenv_example_as_it_is_sets_the_defaults(folder: Path) -> None:
+    (folder / ".env").write_text(EXAMPLE)
+    assert Config.from_env() == Config()
+
+
+def test_what_dotenv_example_leaves_out_is_good_and_has_the_defaults(
+    folder: Path, account: Account
+) -> None:
+    (folder / ".env").write_text(re.sub(r"^# ([A-Z_]+=)", r"\1", EXAMPLE, flags=re.MULTILINE))
+    (folder / "private.key").write_text(account.private_key)
+    Config.from_env()
+    shown = dotenv.dotenv_values(folder / ".env")
+    assert {name: shown[name] for name in DEFAULTS} == DEFAULTS
+
+
+def test_the_readme_has_every_setting_with_its_default() -> None:
+    lines = (FOLDER / "README.md").read_text().splitlines()
+    for name in SETTINGS:
+        about = [line for line in lines if f"`{name}`" in line]
+        assert about, name
+        if name in DEFAULTS:
+            assert any(f"`{DEFAULTS[name]}`" in line for line in about), name

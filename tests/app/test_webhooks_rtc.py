@@ -1,0 +1,232 @@
+"""What Vonage says of audio that it plays: from such an event follows a note, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import requests
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sandbox import Call
+from tests.helpers.faults import Fault
+from tests.helpers.sandboxes import InProcess, StartSandbox, browse
+from tests.helpers.waiting import wait_until
+
+STARTED = Fault(200, b'{"message": "Stream started", "uuid": "a"}')
+KINDS = ["audio:play", "audio:play:done", "audio:play:stop"]
+
+
+def event(kind: str, leg: object, **body: Any) -> dict[str, Any]:
+    """An event about audio in a leg, in Vonage's shape. [Vonage, Conversation API, Event]"""
+    channel = {"id": leg, "type": "phone"}
+    return {
+        "id": 7,
+        "type": kind,
+        "timestamp": "2026-11-23T10:00:00.000Z",
+        "conversation_id": f"CON-{uuid.UUID(int=1)}",
+        "body": {"play_id": str(uuid.UUID(int=2)), "channel": channel, **body},
+    }
+
+
+def tell(sandbox: InProcess, given: Any, **headers: str | None) -> int:
+    """Send an event without a token, unless a header has one; gives the status of its answer."""
+    sent = {"Authorization": None, **headers}
+    response = sandbox.send("POST", "/webhooks/rtc", given, **sent)
+    assert response is not None
+    return response.status_code
+
+
+def notes(sandbox: InProcess) -> dict[str, str]:
+    """What is known of each caller's audio."""
+    return {leg.uuid: leg.audio for leg in sandbox.store.live()}
+
+
+@pytest.fixture
+def call(conference: InProcess) -> Call:
+    """A caller in the conference, of whom the app knows all that there is to know."""
+    call = conference.dial()
+    call.hears("is in the conference")
+    return call
+
+
+@pytest.mark.parametrize(
+    ("kind", "note"),
+    [("audio:play", "playing"), ("audio:play:done", "over"), ("audio:play:stop", "stopped")],
+)
+def test_what_becomes_of_the_audio_is_noted_and_logged(
+    conference: InProcess, call: Call, kind: str, note: str
+) -> None:
+    assert tell(conference, event(kind, call.uuid)) == 204
+    assert notes(conference) == {call.uuid: note}
+    assert f"INFO: leg {call.uuid}: audio {note}" in conference.log.read_text()
+
+
+def test_audio_that_could_not_be_played_is_a_warning_with_its_reason(
+    conference: InProcess, call: Call
+) -> None:
+    done = event("audio:play:done", call.uuid, error="404\nnot found" + "x" * 300)
+    assert tell(conference, done) == 204
+    [note] = notes(conference).values()
+    assert note.startswith("could not be played: 404not found")
+    assert len(note) < 300
+    assert f"WARNING: leg {call.uuid}: audio {note}" in conference.log.read_text()
+
+
+def test_the_leg_may_be_spelled_without_hyphens(conference: InProcess, call: Call) -> None:
+    tell(conference, event("audio:play", call.uuid.replace("-", "")))
+    assert notes(conference) == {call.uuid: "playing"}
+
+
+@pytest.mark.parametrize("leg", [None, "63f61863", 7])
+def test_an_event_without_a_leg_is_a_line_in_the_log(
+    conference: InProcess, call: Call, leg: object
+) -> None:
+    assert tell(conference, event("audio:play", leg)) == 204
+    assert notes(conference) == {call.uuid: ""}
+    assert "INFO: audio:play without a leg" in conference.log.read_text()
+
+
+@pytest.mark.parametrize("body", [None, "over", {"channel": "a"}])
+def test_a_body_of_another_shape_is_an_event_without_a_leg(
+    conference: InProcess, call: Call, body: object
+) -> None:
+    assert tell(conference, {"type": "audio:play:done", "body": body}) == 204
+    assert "audio:play:done without a leg" in conference.log.read_text()
+
+
+@pytest.mark.parametrize("kind", ["member:joined", "audio:say", None, {}])
+def test_every_other_type_is_taken_without_a_word(
+    conference: InProcess, call: Call, kind: object
+) -> None:
+    before = conference.log.read_text()
+    assert tell(conference, event("audio:play", call.uuid) | {"type": kind}) == 204
+    assert notes(conference) == {call.uuid: ""}
+    assert conference.log.read_text() == before
+
+
+def test_another_applications_event_has_no_effect(conference: InProcess, call: Call) -> None:
+    stranger = {"application_id": str(uuid.uuid4())}
+    assert tell(conference, event("audio:play", call.uuid) | stranger) == 204
+    assert notes(conference) == {call.uuid: ""}
+    ours = {"application_id": conference.account.application_id}
+    tell(conference, event("audio:play", call.uuid) | ours)
+    assert notes(conference) == {call.uuid: "playing"}
+
+
+def test_a_leg_that_has_ended_stays_ended(conference: InProcess, call: Call) -> None:
+    call.hang_up()
+    assert tell(conference, event("audio:play:done", call.uuid)) == 204
+    assert conference.store.live() == []
+
+
+def test_a_leg_that_never_joined_does_not_join(conference: InProcess) -> None:
+    assert tell(conference, event("audio:play", str(uuid.uuid4()))) == 204
+    assert conference.store.live() == []
+
+
+def test_a_token_that_is_there_must_be_right(conference: InProcess, call: Call) -> None:
+    playing = event("audio:play", call.uuid)
+    body = json.dumps(playing, separators=(",", ":")).encode()
+    assert tell(conference, playing, Authorization="Bearer a.b.c") == 401
+    assert tell(conference, playing, Authorization=conference.account.sign(b"{}")) == 401
+    assert notes(conference) == {call.uuid: ""}
+    assert tell(conference, playing, Authorization=conference.account.sign(body)) == 204
+    assert notes(conference) == {call.uuid: "playing"}
+
+
+def test_what_is_no_json_object_gets_400(conference: InProcess) -> None:
+    url = f"{conference.app_url}/webhooks/rtc"
+    response = requests.post(url, data=b"[]", timeout=5)
+    assert response.status_code == 400
+    assert response.json()["error"].startswith("The body of a webhook must be")
+
+
+def test_only_post_is_taken(conference: InProcess, call: Call) -> None:
+    response = requests.get(f"{conference.app_url}/webhooks/rtc", timeout=5)
+    assert response.status_code == 405
+
+
+def test_an_event_can_neither_join_nor_end_nor_change_who_counts(start: StartSandbox) -> None:
+    """Whatever other fields it carries."""
+    sandbox = start(VOICE_CONFERENCE_QUORUM="3")
+    call = sandbox.dial()
+    more = {"uuid": call.uuid, "status": "completed", "from": "447700900123"}
+    for kind in KINDS:
+        tell(sandbox, event(kind, call.uuid) | more)
+        tell(sandbox, event(kind, str(uuid.uuid4())) | more)
+    assert list(notes(sandbox)) == [call.uuid]
+    sandbox.dial()
+    assert "wait 2 of 3" in sandbox.log.read_text()
+
+
+@pytest.fixture
+def call_and_ended(conference: InProcess, call: Call) -> tuple[Call, Call]:
+    """A call, and one that has ended."""
+    ended = conference.dial()
+    ended.hang_up()
+    return call, ended
+
+
+ANYTHING = st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text())
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_events_in_any_order_and_shape_change_nothing_but_a_note(
+    conference: InProcess, call_and_ended: tuple[Call, Call], data: st.DataObject
+) -> None:
+    live, ended = call_and_ended
+    legs = st.sampled_from([live.uuid, ended.uuid, str(uuid.UUID(int=3))]) | ANYTHING
+    for _ in range(3):
+        made = event(data.draw(st.sampled_from(KINDS)), data.draw(legs))
+        where = data.draw(st.sampled_from([made, made["body"], made["body"]["channel"]]))
+        where[data.draw(st.sampled_from(sorted(where)))] = data.draw(ANYTHING)
+        assert tell(conference, made) == 204
+    assert [leg.uuid for leg in conference.store.live()] == [live.uuid]
+
+
+# What /stream notes
+
+
+def test_stream_notes_what_it_sent_and_stop_that_it_stopped(conference: InProcess) -> None:
+    """Without a word from Vonage about the audio."""
+    first, last = conference.dial(), conference.dial()
+    conference.faults = [STARTED]
+    browse(conference, "/stream", uuid=first.uuid).raise_for_status()
+    assert notes(conference) == {first.uuid: "hold-music.mp3 sent", last.uuid: ""}
+    browse(conference, "/stream/stop", uuid=first.uuid).raise_for_status()
+    assert notes(conference) == {first.uuid: "stopped", last.uuid: ""}
+
+
+def test_what_vonage_said_meanwhile_is_not_overwritten(conference: InProcess) -> None:
+    call = conference.dial()
+    conference.faults = [replace(STARTED, delay=0.3)]  # seconds, in which the event comes
+    with ThreadPoolExecutor(1) as operator:
+        pressed = operator.submit(browse, conference, "/stream")
+        wait_until(lambda: conference.asked)
+        assert tell(conference, event("audio:play", call.uuid)) == 204
+        assert not pressed.done()
+        pressed.result().raise_for_status()
+    assert notes(conference) == {call.uuid: "playing"}
+
+
+def test_the_note_has_the_files_name_and_when(conference: InProcess) -> None:
+    call = conference.dial()
+    url = "https://me:hush@example.com/a/closing%20words.mp3?key=hush"
+    answer = browse(conference, "/stream", url=url).json()
+    assert answer["message"] == "Sent closing words.mp3 to the caller"
+    [leg] = conference.store.live()
+    assert leg.joined < leg.audio_at < leg.joined + 60
+    assert leg.uuid == call.uuid
+
+
+def test_a_leg_that_was_not_reached_gets_no_note(conference: InProcess) -> None:
+    call = conference.dial(pick_up=False)
+    assert browse(conference, "/stream").status_code == 409
+    assert notes(conference) == {call.uuid: ""}

@@ -1,0 +1,139 @@
+"""A real browser: tabs to visit the page in, one that may be hidden, and axe-core."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any, Literal
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from sandbox import FOLDER
+from tests.helpers.servers import need
+from tests.helpers.waiting import wait_until
+
+AXE = FOLDER / ".ci/node_modules/axe-core/axe.min.js"
+PHONE_AND_SCREEN: list[tuple[int, Literal["dark", "light"]]] = [(360, "dark"), (1440, "light")]
+
+# A page that renews itself in this moment would remember again.
+FORGET = "Storage.prototype.setItem = () => {}; sessionStorage.clear()"
+
+Visit = Callable[..., Page]
+FindWithAxe = Callable[[Page], list[str]]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests."""
+    path = need("chromium")
+    quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    # A process ready for the next site, and a frame for each address: an eighth of all the work.
+    quiet.append("--disable-features=SpareRendererForSitePerProcess,RenderDocument")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=quiet)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def tabs(chromium: Browser) -> dict[bool, Page]:
+    """Two tabs, with script and without: opening one takes a second."""
+    pages = {on: chromium.new_context(java_script_enabled=on).new_page() for on in (True, False)}
+    for page in pages.values():
+        page.set_default_timeout(10_000)
+    return pages
+
+
+@pytest.fixture
+def visit(tabs: dict[bool, Page]) -> Iterator[Visit]:
+    """Open an address in a window of this size; the tab is left when the test ends."""
+    used: set[bool] = set()
+
+    def visit(
+        address: str,
+        *,
+        script: bool = True,
+        width: int = 1280,
+        height: int = 720,
+        dark: bool = False,
+        headers: dict[str, str] | None = None,
+    ) -> Page:
+        tab = tabs[script]
+        used.add(script)
+        tab.set_viewport_size({"width": width, "height": height})
+        tab.emulate_media(color_scheme="dark" if dark else "light")
+        tab.set_extra_http_headers(headers or {})
+        tab.goto(address)
+        return tab
+
+    yield visit
+    for script in used:
+        tabs[script].unroute_all()
+        if tabs[script].url.startswith("http"):
+            tabs[script].evaluate(FORGET)
+        tabs[script].goto("about:blank")
+
+
+@pytest.fixture(scope="session")
+def find_with_axe() -> FindWithAxe:
+    """What axe-core finds against a page on a dark phone and on a light screen.
+
+    What is wider than the window is found, too.
+    """
+    if not AXE.exists() and os.environ.get("CI"):
+        pytest.fail(f"{AXE} is missing: .ci/run installs it")
+    if not AXE.exists():
+        pytest.skip(f"needs {AXE}: npm install --prefix .ci --no-save axe-core")
+    script = AXE.read_text()
+
+    def find_with_axe(page: Page) -> list[str]:
+        found: list[str] = []
+        page.evaluate(script)
+        for width, scheme in PHONE_AND_SCREEN:
+            page.set_viewport_size({"width": width, "height": 800})
+            page.emulate_media(color_scheme=scheme)
+            result = page.evaluate("axe.run()")
+            found += [violation["help"] for violation in result["violations"]]
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                found.append(f"wider than {width} pixels")
+        return found
+
+    return find_with_axe
+
+
+class HiddenTab:
+    """A tab that may be hidden, as Playwright's own never are: behind the one opened last."""
+
+    numbers = count(1)
+
+    def __init__(self, browser: Browser, address: str) -> None:
+        self.session, self.answers = browser.new_browser_cdp_session(), dict[int, Any]()
+        self.session.on("Target.receivedMessageFromTarget", self._take)
+        self.target = self.session.send("Target.createTarget", {"url": address})["targetId"]
+        attach = {"targetId": self.target, "flatten": False}
+        self.id = self.session.send("Target.attachToTarget", attach)["sessionId"]
+
+    def _take(self, event: dict[str, Any]) -> None:
+        message = json.loads(event["message"])
+        if event["sessionId"] == self.id and "id" in message:
+            self.answers[message["id"]] = message["result"]["result"].get("value")
+
+    def evaluate(self, script: str) -> Any:
+        """What a script gives that runs as if somebody had clicked."""
+        number = next(self.numbers)
+        params = {"expression": script, "userGesture": True, "returnByValue": True}
+        message = {"id": number, "method": "Runtime.evaluate", "params": params}
+        sent = {"sessionId": self.id, "message": json.dumps(message)}
+        self.session.send("Target.sendMessageToTarget", sent)
+        # Asking for anything lets Playwright take what has come in.
+        wait_until(
+            lambda: self.session.send("Target.getTargets") and number in self.answers, script
+        )
+        return self.answers[number]
+
+    def close(self) -> None:
+        """Close the tab."""
+        self.session.send("Target.closeTarget", {"targetId": self.target})

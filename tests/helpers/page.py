@@ -1,0 +1,78 @@
+"""What somebody does on the page, and where to look on it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+import time
+import uuid
+
+import requests
+from playwright.sync_api import Locator, Page
+
+from calls import Leg
+from tests.helpers.sandboxes import InProcess
+
+CALLER = {"from": "442079460123"}
+CONFERENCE = "Relaxing Conference"
+AUDIO = "https://audio.example/hold-music.mp3"
+HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+FROM_ELSEWHERE = {"X-Forwarded-For": "203.0.113.9"}
+PASSWORD = base64.b64encode(b":let me in").decode()
+WITH_PASSWORD = {**FROM_ELSEWHERE, "Authorization": f"Basic {PASSWORD}"}
+
+
+def read(sandbox: InProcess, path: str = "/", **headers: str) -> requests.Response:
+    """Get a page as a browser does, but without one."""
+    return requests.get(sandbox.app_url + path, headers={**HTML, **headers}, timeout=20)
+
+
+def words(response: requests.Response) -> str:
+    """The words of a page, a space between each two."""
+    text = html.unescape(re.sub("<[^<>]*>", "", response.text))
+    return " ".join(text.split())
+
+
+def press(page: Page, button: str) -> None:
+    """Click a button."""
+    page.get_by_role("button", name=button, exact=True).click()
+
+
+def refresh(page: Page) -> None:
+    """Let the page ask now for what is new, as it does each second, where that is not the point."""
+    page.evaluate("refresh()")
+
+
+def fill(sandbox: InProcess, callers: int = 40) -> None:
+    """Put so many callers on the line, whom Vonage does not know."""
+    for number in range(callers):
+        leg = Leg(str(uuid.uuid4()), f"14155550{number:03}", None, AUDIO, CONFERENCE, time.time())
+        sandbox.store.join(leg)
+
+
+def caller(page: Page, number: str) -> Locator:
+    """The entry of one caller in the list."""
+    return page.get_by_role("listitem").filter(has=page.get_by_text(number, exact=True))
+
+
+def said(page: Page) -> Locator:
+    """What went wrong with the request that opened the page."""
+    return page.get_by_role("alert")
+
+
+def happened(page: Page) -> Locator:
+    """The lines of what happened, the newest first."""
+    return page.get_by_role("region", name="What happened").get_by_role("paragraph")
+
+
+def trouble(page: Page) -> Locator:
+    """What is said where the page cannot renew itself."""
+    return page.get_by_role("status")
+
+
+def top(element: Locator) -> float:
+    """How far down it begins, in pixels."""
+    box = element.bounding_box()
+    assert box is not None
+    return box["y"]

@@ -1,0 +1,200 @@
+"""The phone of the sandbox, in tabs of a real browser: what one does there, and what it says."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from werkzeug import Response
+from werkzeug.serving import make_server
+
+from sandbox import FOLDER, Sandbox
+from sandbox.phone import create_phone
+from tests.helpers.stub import StubbedSandbox
+from tests.helpers.waiting import wait_until
+
+MUSIC = (FOLDER / "static" / "hold-music.mp3").read_bytes()
+CONFERENCE = {"action": "conversation", "name": "Test"}
+TALK = {"action": "talk", "text": "<speak>One moment</speak>"}
+INPUT = {"action": "input", "type": ["dtmf"]}
+SOUNDS = "!audio.paused && audio.currentTime > 0.05 && audio.src.startsWith('blob:')"
+
+OpenPhone = Callable[..., Page]
+
+
+@contextmanager
+def serve(vonage: Sandbox) -> Iterator[str]:
+    """Serve the phone of a sandbox; gives its address."""
+    server = make_server("127.0.0.1", 0, create_phone(vonage), threaded=True)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://localhost:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+class Phones:
+    """The phone of a sandbox in the tabs of one browser, which share their connections to it."""
+
+    def __init__(self, chromium: Browser, address: str) -> None:
+        self.address = address
+        self._profile = chromium.new_context()
+        self._free: list[Page] = []  # opening a tab is slow
+        self._used: list[Page] = []
+
+    def open(self, address: str | None = None) -> Page:
+        """Open the phone, or the one at another address, in a tab."""
+        page = self._free.pop() if self._free else self._profile.new_page()
+        self._used.append(page)
+        page.bring_to_front()  # a tab behind another is slow to click in
+        page.goto(address or self.address)
+        return page
+
+    def leave(self) -> None:
+        """Leave the page in every tab."""
+        for page in self._used:
+            if not page.is_closed():
+                page.goto("about:blank")
+                self._free.append(page)
+        self._used.clear()
+
+    def close(self) -> None:
+        """Close the tabs."""
+        self._profile.close()
+
+
+@pytest.fixture(scope="session")
+def phones(chromium: Browser, stub: StubbedSandbox) -> Iterator[Phones]:
+    """The phone, in as many tabs as the tests need."""
+    with serve(stub) as address:
+        phones = Phones(chromium, address)
+        yield phones
+        phones.close()
+
+
+@pytest.fixture
+def open_phone(phones: Phones) -> Iterator[OpenPhone]:
+    """Open the phone in a tab, which is left when the test ends."""
+    yield phones.open
+    phones.leave()
+
+
+@pytest.fixture(scope="session")
+def timed_tab(chromium: Browser) -> Iterator[Page]:
+    """A tab whose clock stands still unless a test moves it."""
+    context = chromium.new_context()
+    page = context.new_page()
+    page.clock.install(time="2030-01-01T00:00:00")
+    page.clock.pause_at("2030-01-01T00:00:01")
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def timed(timed_tab: Page, phones: Phones) -> Iterator[Page]:
+    """The phone in that tab."""
+    timed_tab.goto(phones.address)
+    yield timed_tab
+    timed_tab.goto("about:blank")
+
+
+# What it says
+
+
+def press(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def press_key(page: Page, name: str) -> None:
+    """Press a key of the keypad, which is opened if it is closed."""
+    if not page.get_by_role("group", name="Keys").is_visible():
+        page.get_by_text("Keypad").click()
+    press(page, name)
+
+
+def reads(page: Page, text: str) -> None:
+    """Wait until this is in the story."""
+    expect(page.get_by_role("log")).to_contain_text(text)
+
+
+def shows(page: Page, state: str | re.Pattern[str]) -> None:
+    """Wait until this is the state of the call, with its time."""
+    expect(page.locator("#now")).to_have_text(state)
+
+
+def is_in(page: Page, state: str) -> None:
+    """Wait until this is the state of the call, whatever the time."""
+    expect(page.get_by_role("status")).to_have_text(state)
+
+
+def hints(page: Page, text: str) -> None:
+    """Wait until this is what the screen says below the state."""
+    expect(page.locator("#hint")).to_contain_text(text)
+
+
+def enter(page: Page) -> None:
+    """Dial, and wait until the caller is in the conference."""
+    press(page, "Dial")
+    reads(page, "You are in the conference")
+
+
+def wait_for(page: Page, script: str) -> None:
+    """Wait until a script in the page is true."""
+    wait_until(lambda: page.evaluate(script), script)
+
+
+def music(sandbox: StubbedSandbox) -> str:
+    """The public address of the bundled music."""
+    sandbox.files["/music.mp3"] = Response(MUSIC, mimetype="audio/mpeg")
+    return f"{sandbox.public_url}/music.mp3"
+
+
+def stream(sandbox: StubbedSandbox, **more: Any) -> dict[str, Any]:
+    """An action that plays the music."""
+    return {"action": "stream", "streamUrl": [music(sandbox)], **more}
+
+
+def hold(sandbox: StubbedSandbox) -> dict[str, Any]:
+    """An action that lets a caller wait with music."""
+    return {**CONFERENCE, "startOnEnter": False, "musicOnHoldUrl": [music(sandbox)]}
+
+
+def play(sandbox: StubbedSandbox, url: str = "", loop: int = 1, level: float = 0) -> None:
+    """Play the music, or what is at another address, into every call, as the Voice API does."""
+    url = url or music(sandbox)
+    for call in sandbox.calls.values():
+        call.start_stream(url, loop, level)
+
+
+def speak(page: Page) -> None:
+    """Give the browser a voice: it keeps what it says in `speaking`, whose onend() ends it."""
+    page.evaluate(
+        """() => {
+          speechSynthesis.getVoices = () => [{ name: "A voice" }];
+          speechSynthesis.speak = (words) => { window.speaking = words; };
+        }"""
+    )
+
+
+def speak_at_once(page: Page) -> None:
+    """Give the browser a voice that needs no time."""
+    speak(page)
+    page.evaluate("() => { speechSynthesis.speak = (words) => words.onend(); }")
+
+
+def add_wav(sandbox: StubbedSandbox, seconds: float, bits: int = 16) -> str:
+    """Let the app have a WAV of silence; gives its public address."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as audio:
+        audio.setnchannels(1)
+        audio.setsampwidth(bits // 8)
+        audio.setframerate(8000)
+        audio.writeframes(bytes(int(8000 * seconds) * bits // 8))
+    sandbox.files["/silence.wav"] = Response(file.getvalue(), mimetype="audio/wav")
+    return f"{sandbox.public_url}/silence.wav"

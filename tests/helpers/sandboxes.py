@@ -1,0 +1,244 @@
+"""Sandboxes with the settings that a test asks for, to dial and to look at."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from flask import Flask
+from werkzeug.exceptions import ServiceUnavailable
+from werkzeug.serving import make_server
+
+from app import create_app
+from calls import Calls
+from config import Config
+from sandbox import FOLDER, Account
+from tests.helpers.faults import FaultySandbox, make_certificate
+from tests.helpers.settings import SETTINGS
+from tests.helpers.stub import StubbedSandbox
+from voice import Voice
+
+
+class InProcess(FaultySandbox):
+    """A sandbox whose app runs in this process, behind a real socket: it starts 50 times as fast.
+
+    `flask` is the app. Its log goes to `log` while a test uses the sandbox.
+    """
+
+    flask: Flask
+
+    def start_app(self) -> None:
+        """Serve the app from a thread."""
+        values = {name: self.environment.get(name, "") for name in SETTINGS}
+        self.flask = create_app(Config.from_text(values))
+        self._web = make_server(self.host, self.port, self.flask, threaded=True)
+        threading.Thread(target=self._web.serve_forever, args=(0.02,), daemon=True).start()
+        self.handler = logging.FileHandler(self.log)
+        self.handler.addFilter(is_not_of_the_browser)
+        self.handler.setFormatter(logging.Formatter("[%(asctime)s] %(levelname)s: %(message)s"))
+
+    def stop_app(self) -> int:
+        """Serve no more."""
+        self._web.shutdown()
+        self._web.server_close()
+        self.handler.close()
+        return 0
+
+    @property
+    def config(self) -> Config:
+        """The app's settings."""
+        config: Config = self.flask.extensions["config"]
+        return config
+
+    @property
+    def store(self) -> Calls:
+        """The app's list of calls."""
+        store: Calls = self.flask.extensions["calls"]
+        return store
+
+    @property
+    def voice(self) -> Voice:
+        """The app's way to the Voice API."""
+        voice: Voice = self.flask.extensions["voice"]
+        return voice
+
+    def limit(self, api_host: str | None = None, **limits: Any) -> None:
+        """Let the app wait for Vonage for less long than it would, or ask at another host."""
+        config = self.config
+        if api_host is not None:
+            config = config.model_copy(update={"VONAGE_API_HOST": api_host})
+        self.flask.extensions["voice"] = Voice(config, **limits)
+
+    def answer_at(self, host: str, leg: str = "") -> requests.Response:
+        """Ask for a leg's NCCO as if the webhook had come in at another host."""
+        given = {"uuid": leg or str(uuid.uuid4()), "from": "447700900123"}
+        headers = {"X-Forwarded-Host": host}
+        response = self.send("POST", "/webhooks/answer", given, **headers)
+        assert response is not None
+        return response
+
+    def dial_at(self, host: str) -> str:
+        """Put a leg on the line whose webhook came in at another host; gives its uuid."""
+        leg = str(uuid.uuid4())
+        self.answer_at(host, leg).raise_for_status()
+        return leg
+
+    def clear(self) -> None:
+        """Take everybody off the line, and forget what was asked and logged."""
+        self.faults, self.latency = [], 0.0
+        self.released.set()
+        self.hang_up_all()
+        with suppress(ServiceUnavailable):  # a test may have broken it
+            for leg in self.store.live():
+                self.store.end(leg.uuid)
+        self.calls.clear()
+        self.asked.clear()
+        self.web.clear()
+        self.log.write_text("")
+
+
+def is_not_of_the_browser(record: logging.LogRecord) -> bool:
+    """Playwright's tasks run in this process, too; asyncio may say that one was not finished."""
+    return record.name != "asyncio"
+
+
+StartSandbox = Callable[..., InProcess]
+Process = Callable[..., FaultySandbox]
+
+
+@pytest.fixture(scope="session")
+def account() -> Account:
+    """One set of throw-away credentials, since making a key takes a while."""
+    return Account()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """One certificate for every sandbox, which this process trusts, as the app runs in it."""
+    files = make_certificate(tmp_path_factory.mktemp("certificate"))
+    os.environ["REQUESTS_CA_BUNDLE"] = files[0]
+    return files
+
+
+@pytest.fixture(scope="session")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the server and the sandbox, for processes to run.
+
+    Beside it is nothing of whoever runs the tests: no `.env`, no key, no list of calls.
+    """
+    folder = tmp_path_factory.mktemp("copy")
+    for file in FOLDER.glob("*.py"):
+        shutil.copy(file, folder)
+    for name in ("calls", "sandbox", "static", "templates"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(FOLDER / name, folder / name, ignore=ignored)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[dict[str, InProcess]]:
+    """The sandboxes that run already, by their settings."""
+    sandboxes: dict[str, InProcess] = {}
+    yield sandboxes
+    with ThreadPoolExecutor(16) as pool:  # each waits until its servers have looked up
+        list(pool.map(InProcess.__exit__, sandboxes.values()))
+
+
+@pytest.fixture
+def start(
+    account: Account, certificate: tuple[str, str], running: dict[str, InProcess]
+) -> Iterator[StartSandbox]:
+    """Give a sandbox whose app has these settings; when the test ends, everybody hangs up.
+
+    Tests with the same settings share it, one after the other, but for a `fresh` one, which a
+    test may change or break.
+    """
+    with ExitStack() as stack:
+
+        def start(*, fresh: bool = False, **settings: str) -> InProcess:
+            name = str(sorted(settings.items()))
+            if fresh or name not in running:
+                sandbox = InProcess(settings, account=account, certificate_files=certificate)
+                sandbox.__enter__()
+                if fresh:
+                    stack.push(sandbox)
+                else:
+                    running[name] = sandbox
+            else:
+                sandbox = running[name]
+            stack.callback(sandbox.clear)
+            logging.getLogger().addHandler(sandbox.handler)
+            stack.callback(logging.getLogger().removeHandler, sandbox.handler)
+            return sandbox
+
+        yield start
+
+
+@pytest.fixture
+def stream(start: StartSandbox) -> InProcess:
+    """The app with ANSWER_WITH=stream."""
+    return start(ANSWER_WITH="stream")
+
+
+@pytest.fixture
+def conference(start: StartSandbox) -> InProcess:
+    """The app as it is with nothing but credentials: callers meet in the conference."""
+    return start()
+
+
+@pytest.fixture(scope="session")
+def make_process(copy: Path, account: Account, certificate: tuple[str, str]) -> Process:
+    """Make a sandbox, to be entered, whose app is a process of its own, as its users run it."""
+
+    def make_process(command: list[str] | None = None, **settings: str) -> FaultySandbox:
+        return FaultySandbox(
+            settings,
+            command=command or [sys.executable, str(copy / "app.py")],
+            account=account,
+            certificate_files=certificate,
+        )
+
+    return make_process
+
+
+@pytest.fixture
+def process(make_process: Process) -> Iterator[Process]:
+    """Give a sandbox whose app runs as a process until the test ends."""
+    with ExitStack() as stack:
+
+        def process(command: list[str] | None = None, **settings: str) -> FaultySandbox:
+            sandbox = make_process(command, **settings)
+            stack.push(sandbox)  # first, since the app may fail to start
+            return sandbox.__enter__()
+
+        yield process
+
+
+@pytest.fixture(scope="session")
+def stub(account: Account, certificate: tuple[str, str]) -> Iterator[StubbedSandbox]:
+    """One for all tests that look at the sandbox from the app's side."""
+    with StubbedSandbox(account=account, certificate_files=certificate) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(stub: StubbedSandbox) -> Iterator[StubbedSandbox]:
+    """A sandbox whose app answers with a conference, unless a test says otherwise."""
+    yield stub
+    stub.reset()
+
+
+def browse(sandbox: FaultySandbox, path: str, **parameters: str) -> requests.Response:
+    """Open a page of the app at localhost, as whoever runs the server does."""
+    return requests.get(sandbox.app_url + path, params=parameters, timeout=20)

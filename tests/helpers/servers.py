@@ -1,0 +1,232 @@
+"""Servers beside the app: Redis, another site, a proxy, and a WSGI server not of Werkzeug."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socketserver import BaseServer, StreamRequestHandler, ThreadingTCPServer
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import pytest
+import redis
+from flask import Flask
+
+from tests.helpers.ports import free_port
+from tests.helpers.sandboxes import InProcess, StartSandbox
+from tests.helpers.waiting import wait_until
+
+
+def need(program: str) -> str:
+    """The path of a program; skips without it, but in CI that is a failure."""
+    path = shutil.which(program)
+    if path is None and os.environ.get("CI"):
+        pytest.fail(f"{program} is missing: .ci/run installs it")
+    if path is None:
+        pytest.skip(f"needs {program}")
+    return path
+
+
+@contextmanager
+def serve(server: BaseServer) -> Iterator[None]:
+    """Let a server serve from a thread as long as the block lasts."""
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+# Redis
+
+
+class RedisServer:
+    """A real redis-server of its own on a free port, which a test may kill and start again."""
+
+    def __init__(self) -> None:
+        self.program = need("redis-server")
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        command = [self.program, "--port", str(self.port), "--save", "", "--bind", "127.0.0.1"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_until(self.answers, "Redis")
+
+    def answers(self) -> bool:
+        """Whether it does."""
+        assert self.process.poll() is None, "redis-server has ended"
+        try:
+            with redis.Redis.from_url(self.url) as client:
+                return bool(client.ping())
+        except redis.ConnectionError:
+            return False
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def run_redis() -> Iterator[RedisServer]:
+    """A Redis as long as the block lasts."""
+    server = RedisServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis for the tests that only use it."""
+    with run_redis() as server:
+        yield server.url
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis that a test may kill."""
+    with run_redis() as server:
+        yield server
+
+
+class Forwarder(ThreadingTCPServer):
+    """Carries each connection to a port, until it falls silent."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.silent = threading.Event()
+        super().__init__(("127.0.0.1", 0), Carrier)
+
+    @property
+    def server_port(self) -> int:
+        """The port at which it listens."""
+        return int(self.server_address[1])
+
+    def fall_silent(self) -> None:
+        """Let the connections that are open carry nothing any more, as a firewall does."""
+        self.silent.set()
+        self.silent = threading.Event()
+
+
+class Carrier(StreamRequestHandler):
+    """A connection through the forwarder."""
+
+    server: Forwarder
+
+    def handle(self) -> None:
+        """Connect, and carry what comes from either end to the other."""
+        silent = self.server.silent
+        with socket.create_connection(("127.0.0.1", self.server.port)) as there:
+            carry(self.connection, there, silent)
+
+
+def carry(here: socket.socket, there: socket.socket, silent: threading.Event) -> None:
+    """Carry data both ways until an end closes; once it is silent, nothing and no end arrives."""
+    others = {here: there, there: here}
+    while here in others:
+        for end in select.select(list(others), [], [])[0]:
+            data = end.recv(65536)
+            if silent.is_set():
+                if not data:
+                    del others[end]
+            elif data:
+                others[end].sendall(data)
+            else:
+                return
+
+
+@contextmanager
+def run_forwarder(port: int) -> Iterator[Forwarder]:
+    """A forwarder to this port as long as the block lasts."""
+    forwarder = Forwarder(port)
+    with serve(forwarder):
+        yield forwarder
+
+
+# Another site, and another server
+
+
+@contextmanager
+def serve_folder(folder: Path) -> Iterator[str]:
+    """Serve a folder's files on this machine, as a site elsewhere would; gives its address."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    with serve(server):
+        yield f"http://127.0.0.1:{server.server_port}"
+
+
+class Quiet(WSGIRequestHandler):
+    """Logs no request."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Do nothing."""
+
+
+@contextmanager
+def serve_elsewhere(app: Flask) -> Iterator[str]:
+    """Serve an app by a server that is not Werkzeug's, as waitress is; gives its address."""
+    server = make_server("127.0.0.1", 0, app, handler_class=Quiet)
+    with serve(server):
+        yield f"http://localhost:{server.server_port}"
+
+
+# A proxy
+
+
+class ConnectProxy(ThreadingTCPServer):
+    """An HTTP proxy that leads every CONNECT to one port, and keeps which hosts were asked for."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int) -> None:
+        self.hosts: set[str] = set()
+        self.port = port
+        super().__init__(("127.0.0.1", 0), Tunnel)
+
+
+class Tunnel(StreamRequestHandler):
+    """A connection through the proxy."""
+
+    server: ConnectProxy
+
+    def handle(self) -> None:
+        """Connect, and carry what comes from either end to the other."""
+        _, host, _ = self.rfile.readline().decode().split()
+        while self.rfile.readline().strip():
+            pass
+        self.server.hosts.add(host)
+        with socket.create_connection(("127.0.0.1", self.server.port)) as vonage:
+            self.wfile.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+            carry(self.connection, vonage, threading.Event())
+
+
+@pytest.fixture
+def connected(start: StartSandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+    """The hosts that the app of `regions` has connected to, with their ports."""
+    proxy = ConnectProxy(start(VONAGE_API_HOST="").api_port)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.server_address[1]}")
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    with serve(proxy):
+        yield proxy.hosts
+
+
+@pytest.fixture
+def regions(start: StartSandbox, connected: set[str]) -> InProcess:
+    """The app that follows each call to its region: the Voice API has Vonage's own names."""
+    return start(VONAGE_API_HOST="")

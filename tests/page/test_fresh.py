@@ -1,0 +1,235 @@
+"""How the page keeps itself fresh: it asks each second, and changes only what differs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from tests.helpers.browser import Visit
+from tests.helpers.page import (
+    CALLER,
+    FROM_ELSEWHERE,
+    caller,
+    fill,
+    happened,
+    press,
+    read,
+    refresh,
+    said,
+    trouble,
+)
+from tests.helpers.sandboxes import InProcess, StartSandbox
+
+ADDRESSES = """["href", "src", "action", "formaction"].flatMap(name =>
+    [...document.querySelectorAll(`[${name}]`)].map(one => one.getAttribute(name)))"""
+
+
+@pytest.fixture
+def own(start: StartSandbox) -> InProcess:
+    """An app of one's own, whose store, at `database`, a test may break."""
+    return start(fresh=True)
+
+
+def database(sandbox: InProcess) -> Path:
+    return sandbox.folder / "calls.sqlite3"
+
+
+def hurry(page: Page) -> None:
+    """Let a second of the page's be a hundredth of one."""
+    page.evaluate("wait = setTimeout, setTimeout = (what, time) => wait(what, time / 100)")
+
+
+def test_a_call_that_arrives_shows_by_itself(conference: InProcess, visit: Visit) -> None:
+    page = visit(conference.app_url)
+    page.evaluate("window.notReloaded = true")
+    expect(page).to_have_title("No one is on the line")
+    icon = page.locator("#icon")
+    expect(icon).to_have_attribute("href", "/static/idle.svg")
+    conference.dial(CALLER)
+    expect(caller(page, "+442079460123")).to_be_visible(timeout=2000)
+    expect(page).to_have_title("1 caller on the line")
+    expect(icon).to_have_attribute("href", "/static/busy.svg#n1")
+    conference.dial()
+    refresh(page)
+    expect(page).to_have_title("2 callers on the line")
+    expect(icon).to_have_attribute("href", "/static/busy.svg#n2")
+    fill(conference, 8)
+    refresh(page)
+    expect(icon).to_have_attribute("href", "/static/busy.svg#nmore")
+    assert page.evaluate("window.notReloaded")
+
+
+def test_the_icon_shows_the_count(conference: InProcess, visit: Visit) -> None:
+    for number, shown in (("n3", "3"), ("nmore", "9+")):
+        page = visit(f"{conference.app_url}/static/busy.svg#{number}")
+        expect(page.locator("text:visible")).to_have_text([shown])
+        expect(page.locator("#note")).not_to_be_visible()
+
+
+def test_a_button_with_focus_or_pointer_stays_in_its_place(
+    conference: InProcess, visit: Visit
+) -> None:
+    above = [conference.dial({"from": f"44207946013{number}"}) for number in range(2)]
+    conference.dial(CALLER)
+    fill(conference)
+    page = visit(conference.app_url, width=360, height=500)
+    page.evaluate("document.body.style.overflowAnchor = 'none'")  # as in WebKit
+    page.evaluate("scrollTo(0, 150)")
+    button = page.get_by_role("button", name="Stop for +442079460123")
+
+    def stays_while_others_come_and_go() -> bool:
+        before = button.bounding_box()
+        joins, leaves = conference.dial(), above.pop()
+        refresh(page)
+        expect(caller(page, f"+{joins.parameters['from']}")).to_be_attached()
+        leaves.hang_up()
+        refresh(page)
+        expect(caller(page, f"+{leaves.parameters['from']}")).not_to_be_attached()
+        return button.bounding_box() == before
+
+    button.focus()
+    assert stays_while_others_come_and_go()
+    expect(button).to_be_focused()
+    button.blur()
+    button.hover()
+    assert stays_while_others_come_and_go()
+    page.mouse.move(0, 0)
+
+
+def test_a_button_whose_words_change_keeps_focus_and_a_click_that_has_begun(
+    conference: InProcess, visit: Visit
+) -> None:
+    conference.dial(), conference.dial()
+    page = visit(conference.app_url)
+    page.get_by_role("button", name="Play to all 2").hover()
+    page.mouse.down()
+    conference.dial()
+    refresh(page)
+    expect(page.get_by_role("button", name="Play to all 3")).to_be_focused()
+    page.mouse.up()
+    expect(page.get_by_text("Sent hold-music.mp3 to all 3 callers")).to_be_visible()
+    page.mouse.move(0, 0)
+
+
+def test_what_is_typed_stays_while_callers_come(conference: InProcess, visit: Visit) -> None:
+    conference.dial()
+    page = visit(conference.app_url)
+    page.get_by_label("to the caller").press_sequentially("https://audio.ex")
+    conference.dial()
+    refresh(page)
+    field = page.get_by_label("to all 2 callers")
+    expect(field).to_be_focused()
+    page.keyboard.type("ample/a.mp3")
+    expect(field).to_have_value("https://audio.example/a.mp3")
+
+
+def test_a_server_that_cannot_be_reached_is_reported_beside_what_it_last_said(
+    conference: InProcess, visit: Visit
+) -> None:
+    conference.dial(CALLER)
+    page = visit(conference.app_url, width=360)
+    row = caller(page, "+442079460123")
+    before = row.bounding_box()
+    page.route("**", lambda route: route.abort())
+    refresh(page)
+    words = "^The server cannot be reached. This list is of [0-9]{2}:[0-9]{2}:[0-9]{2}.$"
+    expect(trouble(page)).to_have_text(re.compile(words))
+    expect(trouble(page)).to_be_in_viewport(ratio=1)
+    assert row.bounding_box() == before
+    press(page, "Play to +442079460123")
+    expect(happened(page)).to_have_text([re.compile("The server cannot be reached.")])
+    page.unroute_all()
+    refresh(page)
+    expect(trouble(page)).to_be_empty()
+    page.route("**", lambda route: route.fulfill(status=502, body="Bad Gateway"))
+    refresh(page)
+    expect(trouble(page)).to_contain_text("The server answered 502. This list is of ")
+
+
+def test_a_tab_that_is_refused_stops_asking_and_says_what_to_do(
+    conference: InProcess, visit: Visit
+) -> None:
+    conference.dial(CALLER)
+    page = visit(conference.app_url)
+    hurry(page)
+    page.set_extra_http_headers(FROM_ELSEWHERE)
+    expect(trouble(page)).to_contain_text(f"Open http://localhost:{conference.port}")
+    expect(trouble(page)).to_contain_text("Reload this page")
+    expect(caller(page, "+442079460123")).to_be_visible()
+    page.wait_for_timeout(300)  # in which it would ask thirty times
+    assert conference.log.read_text().count("GET /: 403") == 1
+
+
+def test_a_tab_whose_password_is_refused_stops_asking_and_says_what_to_do(
+    start: StartSandbox, visit: Visit
+) -> None:
+    sandbox = start(STREAM_PASSWORD="let me in")
+    page = visit(sandbox.app_url, headers={"Authorization": "Basic OmxldCBtZSBpbg=="})
+    hurry(page)
+    page.set_extra_http_headers({"Authorization": "Basic Ondyb25n"})
+    expect(trouble(page)).to_contain_text("Wrong or missing STREAM_PASSWORD.")
+    expect(trouble(page)).to_contain_text("Reload this page, with the password")
+    page.wait_for_timeout(300)
+    assert sandbox.log.read_text().count("GET /: 401") == 1
+
+
+def test_below_a_path_every_address_of_the_page_is_below_it(own: InProcess, visit: Visit) -> None:
+    call, other = own.dial(CALLER), own.dial()
+    root = own.flask.wsgi_app
+    own.flask.wsgi_app = DispatcherMiddleware(root, {"/mount": root})  # type: ignore[method-assign]
+    page = visit(own.app_url + "/mount/stream")
+    call.hears("hears music")
+    expect(page).to_have_url(own.app_url + "/mount/")
+    expect(page.get_by_text("/webhooks/answer")).to_have_text(re.compile("address/mount/webhooks"))
+    own.store.end(other.uuid)
+    refresh(page)
+    expect(page).to_have_title("1 caller on the line")
+    found = page.evaluate(ADDRESSES)
+    assert len(found) > 8
+    for address in found:
+        assert address.startswith(("/mount/", "https://dashboard.vonage.com/"))
+    with page.expect_request("**/mount/stream/stop?*"):
+        press(page, "Stop for +442079460123")
+    call.hears("hears the music stop")
+
+
+def test_a_store_that_fails_is_reported_above_what_was_last_seen(
+    own: InProcess, visit: Visit
+) -> None:
+    own.dial(CALLER)
+    page = visit(own.app_url)
+    aside = database(own).rename(own.folder / "aside")
+    database(own).mkdir()
+    refresh(page)
+    report = page.get_by_text(f"The list of calls in {database(own)} is unavailable")
+    expect(report).to_have_count(1)
+    expect(report).to_contain_text("This list is of ")
+    expect(caller(page, "+442079460123")).to_be_visible()
+    database(own).rmdir()
+    aside.rename(database(own))
+    refresh(page)
+    expect(report).not_to_be_attached()
+
+
+def test_a_store_that_fails_is_all_that_a_new_page_says_until_it_is_back(
+    own: InProcess, visit: Visit
+) -> None:
+    own.dial(CALLER)
+    aside = database(own).rename(own.folder / "aside")
+    database(own).mkdir()
+    assert read(own).status_code == 503
+    page = visit(own.app_url + "/stream")
+    report = said(page).get_by_text(f"The list of calls in {database(own)} is unavailable")
+    expect(report).to_have_count(1)
+    expect(page.get_by_role("listitem")).to_have_count(0)
+    database(own).rmdir()
+    aside.rename(database(own))
+    with page.expect_navigation():
+        page.evaluate("void refresh()")
+    expect(caller(page, "+442079460123")).to_be_visible()
+    expect(report).not_to_be_attached()
+    assert own.asked == []

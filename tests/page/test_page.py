@@ -1,0 +1,330 @@
+"""The page, in a real browser: what somebody with a phone at one ear sees and presses."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from calls import Leg
+from tests.helpers.browser import Visit
+from tests.helpers.faults import Fault
+from tests.helpers.page import (
+    CALLER,
+    WITH_PASSWORD,
+    caller,
+    fill,
+    happened,
+    press,
+    read,
+    refresh,
+    said,
+    top,
+    words,
+)
+from tests.helpers.sandboxes import InProcess, StartSandbox
+
+CLOCK = re.compile("^[0-9]{2}:[0-9]{2}:[0-9]{2}$")
+BLUE = "rgb(29, 95, 168)"
+RED = "rgb(163, 39, 28)"
+# What the places and sizes of some elements are; one of each, if those in all rows are the same.
+PLACES = """selector => [...new Set([...document.querySelectorAll(selector)].map(one => {
+    const { left, right } = one.getBoundingClientRect();
+    return `${left} ${right}`;
+}))].length"""
+
+
+def filled_buttons(page: Page) -> list[str]:
+    """The words on the buttons that are filled with colour."""
+    filled = []
+    for button in page.get_by_role("button").all():
+        colour = button.evaluate("button => getComputedStyle(button).backgroundColor")
+        if colour == BLUE:
+            filled.append(" ".join(button.inner_text().split()))
+    return filled
+
+
+# What it says
+
+
+def test_callers_are_in_the_order_they_joined_each_under_the_conference_that_answered(
+    conference: InProcess, visit: Visit
+) -> None:
+    for number, name in (("14155550145", "Before the restart"), ("819012345678", None)):
+        leg = Leg(str(uuid.uuid4()), number, None, None, name, time.time() - 60)
+        conference.store.join(leg)
+    for dialled in ("442079460125", "442079460123", None, "442079460124"):
+        conference.dial({"from": dialled})
+    page = visit(conference.app_url)
+    joined = ["+442079460125", "+442079460123", "Unknown number", "+442079460124"]
+    for numbers, name in (
+        (joined, "Conference “Relaxing Conference”"),
+        (["+14155550145"], "Conference “Before the restart”"),
+        (["+819012345678"], "Not in a conference"),
+    ):
+        heading = page.get_by_role("heading", name=name)
+        group = page.locator(".group").filter(has=heading)
+        expect(group.locator("li .name")).to_have_text(numbers)
+        assert top(heading) < top(group.get_by_role("listitem").first)
+    expect(page.get_by_text("Relaxing Conference")).to_have_count(1)
+    row = caller(page, "+442079460123")
+    expect(row).to_contain_text("since ")
+    expect(row.locator("time")).to_have_text(CLOCK)
+
+
+def test_a_row_says_what_is_known_of_its_audio(conference: InProcess, visit: Visit) -> None:
+    notes = {
+        "": "",
+        "hold-music.mp3 sent": "hold-music.mp3 sent TIME",
+        "stopped": "stopped TIME",
+        "playing": "playing since TIME",
+        "over": "over TIME",
+        "could not be played: 404 Not Found": "could not be played: 404 Not Found",
+    }
+    fill(conference, len(notes))
+    page = visit(conference.app_url)
+    for leg, audio in zip(reversed(conference.store.live()), notes, strict=True):
+        conference.store.note(leg.uuid, audio)
+    refresh(page)
+    shown = [note.replace("TIME", "[0-9]{2}:[0-9]{2}:[0-9]{2}") for note in notes.values()]
+    expect(page.locator(".audio")).to_have_text([re.compile(rf"^\s*{note}\s*$") for note in shown])
+    expect(page.locator("#callers").get_by_text("could not")).to_have_css("color", RED)
+    expect(page.locator("#callers").get_by_text("over")).not_to_have_css("color", RED)
+
+
+def test_the_page_says_how_many_callers_start_the_conference(start: StartSandbox) -> None:
+    sandbox = start(VOICE_CONFERENCE_QUORUM="3")
+    sandbox.dial(), sandbox.dial()
+    assert "2 on the line; the conference starts at 3 " in words(read(sandbox))
+    sandbox.dial()
+    page = words(read(sandbox))
+    assert "3 callers on the line" in page
+    assert "the conference starts" not in page
+
+
+def test_columns_line_up_and_fifty_callers_have_a_line_each(
+    conference: InProcess, visit: Visit
+) -> None:
+    call = conference.dial({"from": "sip:" + "long" * 20 + "@example.com"})
+    conference.store.note(call.uuid, "could not be played: " + "a long reason " * 5)
+    page = visit(conference.app_url)
+    for callers in (1, 3, 50):
+        fill(conference, callers - page.locator("#callers li").count())
+        refresh(page)
+        expect(page.locator("#callers li")).to_have_count(callers)
+        for width in (1440, 360, 345):  # 345 is what a scrollbar leaves of 360
+            page.set_viewport_size({"width": width, "height": 640})
+            for column in (".name", ".since", ".audio", "li .buttons", "li button:last-child"):
+                assert page.evaluate(PLACES, column) == 1, f"{column} of {callers} at {width}"
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            field, button = page.locator("#url"), page.get_by_role("button", name="Play address")
+            assert top(field) == top(button)
+    heights = "[...document.querySelectorAll('#callers li + li')].map(li => li.clientHeight)"
+    assert max(page.evaluate(heights)) < 60
+
+
+# What it does
+
+
+def test_one_button_is_filled_and_it_reaches_everyone(conference: InProcess, visit: Visit) -> None:
+    calls = [conference.dial(CALLER)]
+    page = visit(conference.app_url)
+    expect(page.get_by_role("button", name="all")).to_have_count(0)
+    assert filled_buttons(page) == ["Play to +442079460123"]
+    press(page, "Play to +442079460123")
+    calls[0].hears("hears music")
+    expect(happened(page).filter(has_text="Sent hold-music.mp3 to the caller")).to_have_count(1)
+    press(page, "Stop for +442079460123")
+    calls[0].hears("hears the music stop")
+    expect(page.get_by_text("Stopped for the caller")).to_be_visible()
+    calls = [*calls, conference.dial(), conference.dial()]
+    calls[0].story.clear()
+    refresh(page)
+    assert filled_buttons(page) == ["Play to all 3"]
+    press(page, "Play to all 3")
+    for call in calls:
+        call.hears("hears music")
+    expect(page.get_by_text("Sent hold-music.mp3 to all 3 callers")).to_be_visible()
+    press(page, "Stop for all 3")
+    for call in calls:
+        call.hears("hears the music stop")
+    expect(page.get_by_text("Stopped for all 3 callers")).to_be_visible()
+
+
+def test_music_is_played_to_one_and_stopped_for_one(conference: InProcess, visit: Visit) -> None:
+    one, _ = conference.dial(CALLER), conference.dial()
+    page = visit(conference.app_url)
+    press(page, "Play to +442079460123")
+    one.hears("hears music")
+    press(page, "Stop for +442079460123")
+    one.hears("hears the music stop")
+    assert {asked.path for asked in conference.asked} == {f"/v1/calls/{one.uuid}/stream"}
+
+
+def test_where_play_reaches_only_the_last_who_joined_it_says_so(stream: InProcess) -> None:
+    stream.dial(), stream.dial()
+    page = words(read(stream))
+    assert "Play another audio address to whoever joined last " in page
+    assert "Play to " in page
+    assert "to all" not in page
+
+
+def test_another_address_is_played_and_stays_in_the_field_if_it_is_refused(
+    conference: InProcess, visit: Visit
+) -> None:
+    conference.dial(), conference.dial()
+    page = visit(conference.app_url)
+    field = page.get_by_label("Play another audio address to all 2 callers")
+    field.fill("http://localhost:8000/closing.mp3")
+    field.press("Enter")
+    expect(page.get_by_text("url must be an http or https address on the public")).to_be_visible()
+    refresh(page)
+    expect(field).to_have_value("http://localhost:8000/closing.mp3")
+    assert conference.asked == []
+    field.fill("https://audio.example/closing.mp3?take=2&loud")
+    press(page, "Play address")
+    expect(page.get_by_text("Sent closing.mp3 to all 2 callers")).to_be_visible()
+    urls = [asked.body["stream_url"] for asked in conference.asked]
+    assert urls == [["https://audio.example/closing.mp3?take=2&loud"]] * 2
+
+
+def test_stream_in_the_address_bar_plays_once_whatever_is_reloaded(
+    conference: InProcess, visit: Visit
+) -> None:
+    call = conference.dial(CALLER)
+    page = visit(conference.app_url + "/stream")
+    call.hears("hears music")
+    expect(page.get_by_text("Sent hold-music.mp3 to the caller")).to_be_visible()
+    expect(page).to_have_url(conference.app_url + "/")
+    page.reload()
+    expect(caller(page, "+442079460123")).to_be_visible()
+    assert [asked.method for asked in conference.asked] == ["PUT"]
+
+
+@pytest.mark.parametrize(
+    ("path", "fault", "status", "sentence"),
+    [
+        ("/stream?loop=often", Fault(), 400, "loop must be a whole number"),
+        (f"/stream?uuid={uuid.UUID(int=0)}", Fault(), 404, "is not on the line"),
+        ("/stream", Fault(status=404), 409, "…0123 was not reached: Vonage at localhost"),
+        ("/stream/stop", Fault(status=401), 502, "refused the credentials"),
+        ("/stream", Fault(hang_up="at once"), 504, "cannot be reached"),
+    ],
+)
+def test_what_goes_wrong_is_said_once_above_the_callers(
+    conference: InProcess, path: str, fault: Fault, status: int, sentence: str
+) -> None:
+    conference.dial(CALLER, pick_up=False)
+    conference.faults = [fault]
+    response = read(conference, path)
+    assert response.status_code == status
+    assert response.text.count(sentence) == 1
+    _, found, rest = response.text.partition('<div id="said" role="alert">')
+    alert, _, below = rest.partition("</div>")
+    assert found
+    assert sentence in alert
+    assert "1 caller on the line</h2>" in below
+
+
+def test_an_error_that_the_page_was_opened_with_leaves_its_place_to_what_happened(
+    conference: InProcess, visit: Visit
+) -> None:
+    conference.dial(CALLER)
+    conference.faults = [Fault(status=500)]
+    page = visit(conference.app_url + "/stream")
+    expect(said(page)).to_contain_text("…0123 was not reached: Vonage at localhost")
+    expect(said(page).get_by_role("paragraph")).to_have_css("color", RED)
+    assert top(said(page)) < top(page.get_by_role("heading", name="1 caller on the line"))
+    refresh(page)
+    mark = caller(page, "+442079460123").get_by_text("not reached")
+    expect(mark).to_be_visible()
+    button = page.get_by_role("button", name="Play to +442079460123")
+    before = button.bounding_box()
+    assert before is not None
+    conference.faults = []
+    button.click()
+    sent = happened(page).filter(has_text="Sent hold-music.mp3 to the caller")
+    wrong = happened(page).filter(has_text="…0123 was not reached")
+    expect(sent).to_be_visible()
+    expect(wrong).to_have_css("color", RED)
+    assert top(sent) < top(wrong)
+    expect(said(page)).to_have_count(0)
+    expect(mark).to_have_count(0)
+    refresh(page)
+    assert button.bounding_box() == before
+    page.mouse.move(0, 0)
+    refresh(page)
+    assert top(button) < before["y"]
+
+
+def test_nothing_moves_under_the_pointer_when_a_line_appears(
+    conference: InProcess, visit: Visit
+) -> None:
+    conference.dial(), conference.dial()
+    conference.faults = [Fault(status=502, body=b"A long reason. " * 20)]
+    page = visit(conference.app_url)
+    button = page.get_by_role("button", name="Play to all 2")
+    for presses, width in ((1, 360), (2, 1440)):
+        page.set_viewport_size({"width": width, "height": 720})
+        before = button.bounding_box()
+        button.click()
+        expect(page.get_by_text("answered 502")).to_have_count(presses)
+        expect(page.get_by_text("answered 502").first).to_be_visible()
+        assert button.bounding_box() == before
+
+
+def test_what_comes_of_a_button_far_down_is_in_view(conference: InProcess, visit: Visit) -> None:
+    fill(conference)
+    conference.dial(CALLER)
+    page = visit(conference.app_url)
+    for width, height in ((360, 640), (1440, 800)):
+        page.set_viewport_size({"width": width, "height": height})
+        for fault, line in (
+            (Fault(), "Sent .* to the caller"),
+            (Fault(status=502, body=b"A reason. " * 9), "answered 502"),
+        ):
+            page.evaluate("scrollTo(0, 0)")
+            conference.faults = [fault]
+            with page.expect_response("**/stream?*"):
+                press(page, "Play to +442079460123")
+            assert page.evaluate("scrollY") > 640
+            expect(page.get_by_text("Asking Vonage")).to_have_count(0)
+            expect(happened(page).filter(has_text=re.compile(line)).first).to_be_in_viewport(
+                ratio=1
+            )
+
+
+def test_without_script_the_page_works_by_reloading(start: StartSandbox, visit: Visit) -> None:
+    """With the password, as from elsewhere."""
+    sandbox = start(STREAM_PASSWORD="let me in")
+    page = visit(sandbox.app_url, script=False, headers=WITH_PASSWORD)
+    one, other = sandbox.dial(CALLER), sandbox.dial()
+    page.get_by_role("link", name="Reload").click()
+    press(page, "Play to all 2")
+    one.hears("hears music")
+    other.hears("hears music")
+    expect(happened(page)).to_have_text(re.compile("Sent hold-music.mp3 to all 2 callers"))
+    press(page, "Stop for +442079460123")
+    one.hears("hears the music stop")
+    expect(happened(page)).to_have_text(re.compile("Stopped for the caller"))
+    assert "stop" not in "".join(other.story)
+    page.get_by_label("Play another audio address").fill("https://audio.example/closing.mp3")
+    press(page, "Play address")
+    assert sandbox.asked[-1].body["stream_url"] == ["https://audio.example/closing.mp3"]
+
+
+def test_the_keyboard_is_enough(conference: InProcess, visit: Visit) -> None:
+    call = conference.dial(), conference.dial()
+    page = visit(conference.app_url)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    button = page.get_by_role("button", name="Play to all 2")
+    expect(button).to_be_focused()
+    expect(button).to_have_css("outline-style", "solid")
+    page.keyboard.press("Enter")
+    call[0].hears("hears music")
+    expect(page.get_by_text("Sent hold-music.mp3 to all 2 callers")).to_be_visible()
+    expect(button).to_be_focused()

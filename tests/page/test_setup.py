@@ -1,0 +1,74 @@
+"""What the page says of setting up: settings that are missing, and how to connect a number."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.helpers.browser import Visit
+from tests.helpers.page import CALLER, read, refresh, words
+from tests.helpers.sandboxes import InProcess, StartSandbox
+
+
+@pytest.fixture
+def bare(start: StartSandbox) -> InProcess:
+    """The app with nothing set up."""
+    return start(VONAGE_APPLICATION_ID="", VONAGE_PRIVATE_KEY="", VONAGE_SIGNATURE_SECRET="")
+
+
+def test_the_page_says_what_to_do_and_what_is_not_set_up(bare: InProcess) -> None:
+    response = read(bare)
+    page = words(response)
+    assert "No one is on the line" in page
+    for step in (
+        f"ngrok http {bare.port}",
+        "https://your-public-address/webhooks/answer",
+        "https://your-public-address/webhooks/event",
+        "https://your-public-address/webhooks/rtc",
+        "both with POST",
+        "link a number, and dial it",
+        "python -m sandbox",
+        "webhooks are accepted from anyone",
+    ):
+        assert step in page
+    for setting, place in (
+        ("VONAGE_APPLICATION_ID", "https://dashboard.vonage.com/applications"),
+        ("VONAGE_PRIVATE_KEY", "https://dashboard.vonage.com/applications"),
+        ("VONAGE_SIGNATURE_SECRET", "https://dashboard.vonage.com/settings"),
+    ):
+        row = rf'<dt><code>{setting}</code></dt><dd>[^<]+<a href="{place}">[^<]+</a>[^<]*</dd>'
+        assert re.search(row, response.text)
+    bare.dial()
+    assert "Not set up yet VONAGE_APPLICATION_ID" in words(read(bare))
+
+
+def test_when_all_is_set_up_there_is_nothing_to_read(start: StartSandbox) -> None:
+    page = words(read(start(PUBLIC_URL="https://public.example/")))
+    assert "https://public.example/webhooks/answer" in page
+    assert "ngrok" not in page
+    assert "Not set up yet" not in page
+
+
+def test_the_steps_are_open_while_no_one_is_on_the_line(
+    conference: InProcess, visit: Visit
+) -> None:
+    page = visit(conference.app_url)
+    url = page.get_by_text("/webhooks/answer")
+    expect(url).to_be_visible()
+    conference.dial()
+    refresh(page)
+    expect(url).not_to_be_visible()
+    page.get_by_text("How to connect a number").click()
+    expect(url).to_be_visible()
+    conference.dial()
+    refresh(page)
+    expect(url).to_be_visible()
+
+
+def test_without_credentials_play_says_which_settings_are_missing(bare: InProcess) -> None:
+    bare.dial(CALLER)
+    response = read(bare, "/stream")
+    assert response.status_code == 503
+    assert "Set VONAGE_APPLICATION_ID" in words(response)

@@ -1,0 +1,249 @@
+"""The sandbox's Voice API refuses what Vonage's does; test_rules.py has what no source says."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import requests
+from vonage import Auth, HttpClientOptions, Vonage
+
+from sandbox import REGIONS, Account, Call
+from tests.helpers.api import BODY, MUSIC, bearer
+from tests.helpers.sources import ISSUES, NO_SOURCE, NODE, OPENAPI, REFERENCE, SDK, TOKENS, rules
+from tests.helpers.stub import StubbedSandbox
+
+
+def ask(
+    sandbox: StubbedSandbox,
+    path: str,
+    body: Any = None,
+    *,
+    method: str = "PUT",
+    token: str | None = None,
+    kind: str | None = "application/json",
+    host: str = "localhost",
+) -> requests.Response:
+    """Ask the Voice API, far from its rate limit; all is valid unless it is given."""
+    sandbox.voice_api.taken.clear()
+    headers = {"Authorization": token or bearer(sandbox.account), "Host": host}
+    if kind:
+        headers["Content-Type"] = kind
+    return requests.request(
+        method,
+        f"https://localhost:{sandbox.api_port}/v1/calls/{path}",
+        data=body if isinstance(body, bytes) or body is None else json.dumps(body),
+        headers=headers,
+        timeout=10,
+    )
+
+
+@rules(
+    ("no JSON", b"stream_url", ISSUES),
+    ("no body", b"", OPENAPI),
+    ("NaN", b'{"stream_url": ["https://example.com/a"], "volume": NaN}', OPENAPI),
+    ("not UTF-8", b'{"stream_url": ["https://example.com/\xe9"]}', OPENAPI),
+    ("nested deep", b"[" * 1100, OPENAPI),
+    ("an array", [BODY], OPENAPI),
+    ("no stream_url", {}, OPENAPI),
+    ("two URLs", {"stream_url": MUSIC * 2}, REFERENCE),
+    ("a path", {"stream_url": ["a.mp3"]}, REFERENCE),
+    ("loop is text", {**BODY, "loop": "1"}, OPENAPI),
+    ("loop is null", {**BODY, "loop": None}, OPENAPI),
+    ("level is null", {**BODY, "level": None}, OPENAPI),
+    ("level above 1, as text", {**BODY, "level": "1.1"}, OPENAPI),
+    ("level between steps, as text", {**BODY, "level": "0.45"}, OPENAPI),
+    ("level of nearly 0", {**BODY, "level": 1e-9}, OPENAPI),
+    ("level is a word", {**BODY, "level": "loud"}, OPENAPI),
+    ("level with an underscore", {**BODY, "level": "0_1"}, OPENAPI),
+    ("level in other digits", {**BODY, "level": "\u0660"}, OPENAPI),
+)
+def test_a_body_gets_400_and_the_names_of_what_is_wrong(
+    sandbox: StubbedSandbox, example: Any
+) -> None:
+    call = sandbox.dial()
+    response = ask(sandbox, f"{call.uuid}/stream", example)
+    assert response.status_code == 400
+    problem = response.json()
+    assert (problem["type"], problem["title"]) == (400, "Bad Request")
+    assert [set(wrong) for wrong in problem["invalid_parameters"]] == [{"name", "reason"}]
+    assert call.playing is None
+
+
+@rules(
+    ("nothing but the URL", BODY, OPENAPI),
+    ("level as text", {**BODY, "level": "0.4"}, NODE),
+    ("level as a number", {**BODY, "level": 0.4}, SDK),
+    ("loop forever", {**BODY, "loop": 0}, OPENAPI),
+    ("loop without end", {**BODY, "loop": 10**400}, OPENAPI),
+    ("an unknown field", {**BODY, "volume": 11}, OPENAPI),
+)
+def test_a_stream_is_started(sandbox: StubbedSandbox, example: Any) -> None:
+    call = sandbox.dial()
+    response = ask(sandbox, f"{call.uuid}/stream", example)
+    assert response.json() == {"message": "Stream started", "uuid": call.uuid}
+    assert call.playing == MUSIC[0]
+    response = ask(sandbox, f"{call.uuid}/stream", method="DELETE")
+    assert response.json() == {"message": "Stream stopped", "uuid": call.uuid}
+    assert call.playing is None
+
+
+@rules(
+    ("text", {"kind": "text/plain"}, ISSUES),
+    ("other JSON", {"kind": "application/hal+json"}, OPENAPI),
+    ("none", {"kind": None}, OPENAPI),
+)
+def test_another_content_type_gets_415(sandbox: StubbedSandbox, example: Any) -> None:
+    assert ask(sandbox, f"{sandbox.dial().uuid}/stream", BODY, **example).status_code == 415
+
+
+@rules(
+    ("GET /stream", ("GET", "/stream"), OPENAPI),
+    ("POST /stream", ("POST", "/stream"), OPENAPI),
+    ("PUT", ("PUT", ""), OPENAPI),
+)
+def test_another_method_gets_405(sandbox: StubbedSandbox, example: tuple[str, str]) -> None:
+    method, path = example
+    assert ask(sandbox, sandbox.dial().uuid + path, BODY, method=method).status_code == 405
+
+
+@rules(
+    ("no JWT", lambda account: "Bearer x", OPENAPI),
+    ("no Bearer", lambda account: bearer(account).replace("Bearer", "Basic"), OPENAPI),
+    ("another key", lambda account: bearer(account, Account().private_key), OPENAPI),
+    ("HS256", lambda account: account.sign(), TOKENS),
+    ("another application", lambda account: bearer(account, application_id="x"), TOKENS),
+    ("no iat", lambda account: bearer(account, iat=None), TOKENS),
+    ("an iat of 400 digits", lambda account: bearer(account, iat=-(10**400)), TOKENS),
+    ("an iat without end", lambda account: bearer(account, iat=float("inf")), TOKENS),
+    ("an iat that is text", lambda account: bearer(account, iat=str(int(time.time()))), TOKENS),
+    ("no jti", lambda account: bearer(account, jti=None), "documents list it; no refusal shown"),
+    ("exp is past", lambda account: bearer(account, exp=1), TOKENS),
+    ("15 minutes without exp", lambda account: bearer(account, iat=time.time() - 901), TOKENS),
+    (
+        "24 hours with exp",
+        lambda account: bearer(account, iat=time.time() - 86401, exp=time.time() + 60),
+        TOKENS,
+    ),
+)
+def test_a_token_gets_401(sandbox: StubbedSandbox, example: Callable[[Account], str]) -> None:
+    token = example(sandbox.account)
+    response = ask(sandbox, f"{sandbox.dial().uuid}/stream", BODY, token=token)
+    assert response.status_code == 401
+    assert set(response.json()) == {"type", "title", "detail"}
+
+
+@rules(
+    ("14 minutes without exp", {"iat": -890}, TOKENS),
+    ("23 hours with exp", {"iat": -86000, "exp": 60}, TOKENS),
+)
+def test_a_token_is_taken(sandbox: StubbedSandbox, example: dict[str, int]) -> None:
+    claims = {name: time.time() + seconds for name, seconds in example.items()}
+    token = bearer(sandbox.account, None, **claims)
+    assert ask(sandbox, sandbox.dial().uuid, method="GET", token=token).status_code == 200
+
+
+def test_a_leg_that_is_over_or_not_answered_yet_or_unknown_gets_404(
+    sandbox: StubbedSandbox,
+) -> None:
+    over, ringing = sandbox.dial(), sandbox.dial(pick_up=False)
+    over.hang_up()
+    for leg in (over.uuid, ringing.uuid, "63f61863-4a51-4f6b-86e1-46edebcf9356", "x"):
+        assert ask(sandbox, f"{leg}/stream", BODY).status_code == 404
+        assert ask(sandbox, f"{leg}/stream", method="DELETE").status_code == 404
+    for path in (f"{ringing.uuid}/stream/", f"{ringing.uuid}//stream", f"{ringing.uuid}/talk"):
+        assert ask(sandbox, path, BODY).status_code == 404
+
+
+def test_a_call_is_described_from_ringing_to_its_end(sandbox: StubbedSandbox) -> None:
+    call = sandbox.dial(pick_up=False)
+    assert described(sandbox, call)["status"] == "ringing"
+    call.pick_up()
+    known = described(sandbox, call)
+    assert known["status"] == "answered"
+    assert not LASTS & set(known)
+    call.hang_up()
+    known = described(sandbox, call)
+    assert (known["status"], known["uuid"], known["duration"]) == ("completed", call.uuid, "0")
+    assert set(known) >= LASTS
+    assert ask(sandbox, "63f61863-4a51-4f6b-86e1-46edebcf9356", method="GET").status_code == 404
+
+
+LASTS = {"duration", "price", "rate", "start_time", "end_time", "network"}
+
+
+def described(sandbox: StubbedSandbox, call: Call) -> Any:
+    return ask(sandbox, call.uuid, method="GET").json()
+
+
+@rules(
+    ("a phone", ({"from": "447700900007"}, {"type": "phone", "number": "447700900007"}), OPENAPI),
+    ("words", ({"from": "anonymous"}, {"type": "phone", "number": "anonymous"}), NO_SOURCE),
+    ("no number", ({"from": None}, None), NO_SOURCE),
+    ("SIP", ({"from": "sip:a@example.com"}, {"type": "sip", "uri": "sip:a@example.com"}), OPENAPI),
+    ("a Client SDK user", ({"from_user": "alice"}, {"type": "app", "user": "alice"}), OPENAPI),
+)
+def test_a_caller_is_described_as_what_it_is(sandbox: StubbedSandbox, example: Any) -> None:
+    parameters, caller = example
+    assert described(sandbox, sandbox.dial(parameters))["from"] == caller
+
+
+@rules(
+    ("a phone", "447700900007", SDK),
+    ("SIP", "sip:a@example.com", SDK),
+)
+def test_the_sdk_takes_a_call(sandbox: StubbedSandbox, example: str) -> None:
+    auth = Auth(
+        application_id=sandbox.account.application_id, private_key=sandbox.account.private_key
+    )
+    sdk = Vonage(auth, HttpClientOptions(api_host=f"localhost:{sandbox.api_port}")).voice
+    call = sandbox.dial({"from": example})
+    assert sdk.get_call(call.uuid).status == "answered"
+    call.hang_up()
+    assert sdk.get_call(call.uuid).status == "completed"
+
+
+def test_a_call_lives_in_one_region(sandbox: StubbedSandbox) -> None:
+    call = sandbox.dial(region=REGIONS[1])
+    statuses = [ask(sandbox, call.uuid, method="GET", host=host).status_code for host in REGIONS]
+    assert statuses == [404, 200, *[404] * 10]
+    assert [asked.host for asked in sandbox.asked] == REGIONS
+
+
+def test_the_sixteenth_request_in_a_second_gets_429(sandbox: StubbedSandbox) -> None:
+    """However it would have been answered. [Troubleshooting, Capacity]"""
+    sandbox.voice_api.taken.clear()
+    with requests.Session() as client:
+        client.trust_env = False  # which reads the machine's certificates for each request
+        client.verify = sandbox.environment["REQUESTS_CA_BUNDLE"]
+        url = f"https://localhost:{sandbox.api_port}/v1/calls/x/stream"
+        statuses = [client.put(url, timeout=10).status_code for _ in range(17)]
+    assert statuses == [401] * 15 + [429] * 2
+    assert [asked.status for asked in sandbox.asked] == statuses
+
+
+def test_what_is_refused_first(sandbox: StubbedSandbox) -> None:
+    assert ask(sandbox, "x/y", token="Bearer x").status_code == 401
+    assert ask(sandbox, "x/y", b"{", kind=None).status_code == 404
+    assert ask(sandbox, "x/stream", b"{", kind=None, method="POST").status_code == 405
+    assert ask(sandbox, "x/stream", b"{", kind=None).status_code == 415
+    assert ask(sandbox, "x/stream", b"{").status_code == 400
+    assert ask(sandbox, "x/stream", BODY).status_code == 404
+
+
+def test_fifty_clients_at_once_and_a_silent_one(sandbox: StubbedSandbox) -> None:
+    url = f"https://localhost:{sandbox.api_port}/v1/calls/x"
+    verify = sandbox.environment["REQUESTS_CA_BUNDLE"]
+    sandbox.voice_api.taken.clear()
+    with (
+        socket.create_connection(("127.0.0.1", sandbox.api_port)),
+        ThreadPoolExecutor(50) as clients,
+    ):
+        answers = clients.map(lambda _: requests.get(url, verify=verify, timeout=10), range(50))
+        statuses = sorted(answer.status_code for answer in answers)
+    assert statuses[:15] == [401] * 15
+    assert len(sandbox.asked) == 50

@@ -1,0 +1,62 @@
+"""The README's picture: the page, and beside it a phone that hears what it plays."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from sandbox import FOLDER
+from tests.helpers.browser import Visit
+from tests.helpers.page import refresh
+from tests.helpers.phone import OpenPhone, enter, hints, is_in, press, serve, speak_at_once
+from tests.helpers.sandboxes import InProcess
+
+SIDE_BY_SIDE = """<style>
+body { display: flex; align-items: center; margin: 0; padding-left: 24px; background: #ebe8e1 }
+.page { border: 1px solid #d8d4cb; border-radius: 8px }
+</style>"""
+
+
+def image(picture: bytes, name: str) -> str:
+    """A picture as HTML."""
+    source = base64.b64encode(picture).decode()
+    return f'<img class="{name}" src="data:image/png;base64,{source}">'
+
+
+def shoot_phone(page: Page) -> bytes:
+    """A picture of the phone without what happened so far."""
+    page.evaluate("part('happened').hidden = true")
+    page.set_viewport_size({"width": 400, "height": 590})
+    return page.screenshot()
+
+
+def test_the_picture_in_the_readme_is_small(
+    conference: InProcess, visit: Visit, open_phone: OpenPhone, tmp_path: Path
+) -> None:
+    """Taken anew, for the README too if SCREENSHOT is set."""
+    for number in ("442079460123", "14155550145"):
+        conference.dial({"from": number})
+    with serve(conference) as address:
+        phone = open_phone(address)
+        speak_at_once(phone)
+        enter(phone)
+        is_in(phone, "In the conference with 2 others")
+        page = visit(conference.app_url, width=776, height=640)
+        press(page, "Play to all 3")
+        hints(phone, "You hear hold-music.mp3.")
+        expect(page.get_by_text("Sent hold-music.mp3 to all 3 callers")).to_be_visible()
+        for leg in conference.store.live():
+            conference.store.note(leg.uuid, "playing")  # as Vonage says, sooner or later
+        refresh(page)
+        expect(page.get_by_text("playing since")).to_have_count(3)
+        page.mouse.move(0, 0)
+        pictures = image(page.screenshot(), "page") + image(shoot_phone(phone), "phone")
+    page.goto("about:blank")
+    page.set_viewport_size({"width": 1202, "height": 690})
+    page.set_content(SIDE_BY_SIDE + pictures)
+    folder = FOLDER / "docs" if "SCREENSHOT" in os.environ else tmp_path
+    assert len(page.screenshot(path=folder / "page.png")) < 150_000
+    assert (FOLDER / "docs/page.png").stat().st_size < 150_000

@@ -1,0 +1,317 @@
+"""The phone, in a real browser: what it sounds like, also in a tab that no one sees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.sync_api import Browser, expect
+
+from tests.helpers.browser import HiddenTab
+from tests.helpers.phone import (
+    CONFERENCE,
+    INPUT,
+    SOUNDS,
+    TALK,
+    OpenPhone,
+    Phones,
+    add_wav,
+    enter,
+    hints,
+    hold,
+    is_in,
+    play,
+    press,
+    press_key,
+    reads,
+    serve,
+    speak,
+    speak_at_once,
+    stream,
+    wait_for,
+)
+from tests.helpers.sandboxes import InProcess
+from tests.helpers.stub import StubbedSandbox
+from tests.helpers.waiting import wait_until
+
+
+def test_dial_play_stop_and_hang_up(conference: InProcess, open_phone: OpenPhone) -> None:
+    """With the app itself, whose page is a link away from the phone that hears nothing."""
+    with serve(conference) as address:
+        page = open_phone(address)
+        speak_at_once(page)
+        enter(page)
+        (call,) = conference.calls.values()
+        number = f"+{call.parameters['from']}"
+        expect(page.get_by_role("heading", level=1)).to_have_text(f"Your phone, {number}")
+        hints(page, "You hear nothing, and that is right: no one is playing anything.")
+        with page.expect_popup() as popup:
+            page.get_by_role("link", name="Open the app").click()
+        app_page = popup.value
+        expect(app_page).to_have_url(f"{conference.app_url}/")
+        press(app_page, f"Play to {number}")
+        wait_for(page, SOUNDS)
+        hints(page, "You hear hold-music.mp3.")
+        press(app_page, f"Stop for {number}")
+        app_page.close()
+        wait_for(page, "audio.paused")
+        reads(page, "The music was stopped.")
+        expect(page.locator("body")).not_to_contain_text("ngrok.example")
+        press(page, "Hang up")
+        reads(page, "You hung up.")
+        wait_until(lambda: conference.store.live() == [])
+
+
+def test_nothing_sounds_before_the_app_plays_something(
+    sandbox: StubbedSandbox, open_phone: OpenPhone
+) -> None:
+    page = open_phone()
+    enter(page)
+    assert page.evaluate("audio.src").startswith("data:audio/wav")
+    press(page, "Hang up")
+    is_in(page, "Call ended")
+    expect(page.get_by_role("button", name="Dial")).to_be_enabled()
+    assert page.evaluate("call.events.readyState === EventSource.CLOSED")  # or it dials again
+
+
+def test_a_stream_has_its_level_and_its_loop_and_replaces_another(
+    sandbox: StubbedSandbox, open_phone: OpenPhone
+) -> None:
+    page = open_phone()
+    enter(page)
+    url = add_wav(sandbox, 20)
+    play(sandbox, url, level=0.5)
+    wait_for(page, SOUNDS)
+    reads(page, "You hear silence.wav, 0:20 long, louder (level 0.5).")
+    first = page.evaluate("audio.src")
+    assert page.evaluate("[gain.gain.value, audio.loop]") == [1.5, False]
+    play(sandbox, url, loop=0, level=-1)
+    wait_for(page, f"{SOUNDS} && audio.src !== {first!r}")
+    assert page.evaluate("[gain.gain.value, audio.loop]") == [0, True]
+    reads(page, "You hear silence.wav, 0:20 long, again and again, quieter (level -1): too quiet")
+
+
+def test_a_stream_plays_so_many_times(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
+    page = open_phone()
+    page.evaluate(
+        "audio.addEventListener('ended', () => { window.rounds = (window.rounds ?? 0) + 1; })"
+    )
+    enter(page)
+    play(sandbox, add_wav(sandbox, 20), loop=2)
+    wait_for(page, SOUNDS)
+    reads(page, "You hear silence.wav, 0:20 long, 2 times.")
+    page.evaluate("window.rounds = 0; audio.currentTime = audio.duration - 0.1")
+    wait_for(page, f"window.rounds === 1 && audio.currentTime < 1 && {SOUNDS}")
+    page.evaluate("audio.currentTime = audio.duration - 0.1")
+    wait_for(page, "window.rounds === 2 && audio.ended")
+
+
+def test_music_sounds_after_the_browser_has_interrupted_it(
+    sandbox: StubbedSandbox, open_phone: OpenPhone
+) -> None:
+    page = open_phone()
+    enter(page)
+    page.evaluate("gain.context.suspend()")
+    wait_for(page, "gain.context.state === 'suspended'")
+    play(sandbox)
+    wait_for(page, f"gain.context.state === 'running' && {SOUNDS}")
+
+
+def test_what_follows_a_talk_waits_until_it_is_spoken(
+    sandbox: StubbedSandbox, open_phone: OpenPhone
+) -> None:
+    sandbox.answers = [[TALK, CONFERENCE]]
+    page = open_phone()
+    speak(page)
+    press(page, "Dial")
+    reads(page, "You hear a voice: “One moment”")
+    wait_for(page, "window.speaking !== undefined")
+    assert page.evaluate("speaking.text") == "One moment"
+    is_in(page, "Hearing a voice")
+    page.evaluate("speaking.onend()")
+    is_in(page, "In the conference alone")
+
+
+def test_voices_that_come_late_are_waited_for(
+    sandbox: StubbedSandbox, open_phone: OpenPhone
+) -> None:
+    sandbox.answers = [[TALK, CONFERENCE]]
+    page = open_phone()
+    speak(page)
+    page.evaluate("() => { speechSynthesis.getVoices = () => []; }")
+    press(page, "Dial")
+    wait_for(page, "speechSynthesis.onvoiceschanged !== null")
+    speak(page)
+    page.evaluate("speechSynthesis.dispatchEvent(new Event('voiceschanged'))")
+    wait_for(page, "window.speaking !== undefined")
+    hints(page, "You hear “One moment”.")
+
+
+def test_a_key_ends_the_music_with_barge_in(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
+    sandbox.answers = [[stream(sandbox, bargeIn=True), INPUT]]
+    page = open_phone()
+    press(page, "Dial")
+    wait_for(page, SOUNDS)
+    hints(page, "Any key ends it.")
+    press(page, "hash")  # the keypad is open
+    reads(page, "You pressed # (it ends what you hear).")
+    reads(page, "The NCCO is at its end.")
+    assert page.evaluate("audio.paused")
+    (call,) = sandbox.calls.values()
+    assert call.ended.wait(5)
+    pressed = [event["dtmf"]["digits"] for event in sandbox.events(call) if "dtmf" in event]
+    assert pressed == ["#"]
+
+
+def test_the_keypad_is_open_while_a_key_does_something(
+    sandbox: StubbedSandbox, open_phone: OpenPhone
+) -> None:
+    sandbox.answers = [[{**TALK, "bargeIn": True}, INPUT, CONFERENCE]]
+    page = open_phone()
+    speak(page)
+    keys = page.get_by_role("group", name="Keys")
+    expect(keys).not_to_be_visible()
+    press(page, "Dial")
+    expect(keys).to_be_visible()
+    page.get_by_role("button", name="5", exact=True).focus()
+    page.keyboard.press("Enter")
+    is_in(page, "In the conference alone")
+    expect(keys).not_to_be_visible()
+    expect(page.locator("summary")).to_be_focused()
+    page.evaluate("speaking.onerror()")  # as a browser may say of what it was told to cancel
+    expect(page.get_by_role("log")).not_to_contain_text("no voice")
+    page.keyboard.press("Enter")
+    press(page, "5")
+    reads(page, "You pressed 5 (nothing listens for keys in a conference).")
+    expect(keys).to_be_visible()
+
+
+def test_hold_music_ends_when_the_second_phone_dials(
+    sandbox: StubbedSandbox, open_phone: OpenPhone
+) -> None:
+    sandbox.answers = [[hold(sandbox)], [CONFERENCE]]
+    first = open_phone()
+    press(first, "Dial")
+    wait_for(first, SOUNDS)
+    is_in(first, "Hearing hold music")
+    hints(first, "You hear hold music: music.mp3, again and again. The conference needs more")
+    with first.expect_popup() as popup:
+        first.get_by_role("link", name="Open another phone").click()
+    second = popup.value
+    enter(second)
+    reads(first, "The music was stopped.")
+    is_in(first, "In the conference with 1 other")
+    wait_for(first, "audio.paused")
+    second.close()
+
+
+def test_music_that_the_app_plays_goes_on_when_the_conference_starts(
+    sandbox: StubbedSandbox, open_phone: OpenPhone
+) -> None:
+    sandbox.answers = [[hold(sandbox)], [CONFERENCE]]
+    page = open_phone()
+    press(page, "Dial")
+    reads(page, "You hear hold music")
+    play(sandbox)
+    is_in(page, "Hearing music")
+    wait_for(page, SOUNDS)
+    sandbox.dial()
+    is_in(page, "In the conference with 1 other")
+    hints(page, "You hear music.mp3.")
+    assert page.evaluate(SOUNDS)
+
+
+def test_five_calls_sound_at_once_and_a_sixth_is_refused(
+    sandbox: StubbedSandbox, open_phone: OpenPhone
+) -> None:
+    """A browser keeps six connections to a server, and each call takes one, in whatever tab."""
+    sandbox.answers = [[stream(sandbox)]]
+    page, other = open_phone(), open_phone()
+    page.evaluate("others = [1, 2, 3, 4].map(() => new EventSource('/dial'))")
+    wait_for(page, "others.every((one) => one.readyState === EventSource.OPEN)")
+    press(page, "Dial")
+    wait_for(page, SOUNDS)
+    press(other, "Dial")
+    reads(other, "Only 5 calls at a time: hang up in another tab.")
+    is_in(other, "Not dialled")
+    expect(other.get_by_role("button", name="Dial")).to_be_enabled()
+    page.bring_to_front()
+    press_key(page, "1")
+    reads(page, "You pressed 1 (nothing listens for keys now).")
+    assert page.evaluate(SOUNDS)
+    press(page, "Hang up")
+    reads(page, "You hung up.")
+    other.bring_to_front()
+    press(other, "Dial")
+    wait_for(other, SOUNDS)
+    page.evaluate("others.forEach((one) => one.close())")
+
+
+def test_why_nothing_is_heard(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
+    page = open_phone()
+    enter(page)
+    play(sandbox, add_wav(sandbox, 1, bits=24))
+    reads(page, "You hear nothing: silence.wav")
+    hints(page, "You hear nothing: silence.wav")
+    assert page.evaluate("audio.src").startswith("data:")
+    page.route("**/audio", lambda route: route.fulfill(body="no music"))
+    play(sandbox)
+    reads(page, "You hear nothing: this browser could not play music.mp3.")
+    page.unroute("**/audio")
+    play(sandbox, add_wav(sandbox, 0.2))
+    reads(page, "The music is over.")
+    hints(page, "The music is over. To hear music, press Play on the app")
+
+
+def test_music_that_is_replaced_is_not_played_on_or_later(
+    sandbox: StubbedSandbox, open_phone: OpenPhone
+) -> None:
+    page = open_phone()
+    enter(page)
+    play(sandbox)
+    wait_for(page, SOUNDS)
+    first = page.evaluate("audio.src")
+    late: list[Any] = []
+    page.route("**/audio", lambda route: late.append(route))
+    with page.expect_request("**/audio"):
+        play(sandbox)
+    wait_for(page, "audio.paused")
+    next(iter(sandbox.calls.values())).stop_stream()
+    reads(page, "The music was stopped.")
+    with page.expect_response("**/audio"):
+        late[0].continue_()
+    page.unroute("**/audio")
+    assert page.evaluate("fetch('/phone.js').then(() => audio.paused)")
+    assert page.evaluate("audio.src") == first
+
+
+# In a tab that nobody sees
+
+
+def test_a_tab_in_the_background_sounds(
+    sandbox: StubbedSandbox, chromium: Browser, phones: Phones
+) -> None:
+    tab = HiddenTab(chromium, phones.address)
+    wait_until(
+        lambda: tab.evaluate("document.readyState === 'complete' && typeof call === 'object'")
+    )
+    tab.evaluate("part('dial').click()")
+    wait_until(lambda: "in the conference" in tab.evaluate("part('story').textContent"))
+    wait_until(lambda: tab.evaluate("audio.ended"), "the silence that is played while dialling")
+    front = HiddenTab(chromium, "about:blank")
+    wait_until(lambda: tab.evaluate("document.visibilityState") == "hidden")
+    play(sandbox)
+    wait_until(lambda: tab.evaluate(SOUNDS), SOUNDS)
+    (call,) = sandbox.calls.values()
+    assert not call.over.is_set()
+    tab.close()
+    assert call.over.wait(2)
+    front.close()
+
+
+def test_a_tab_that_is_gone_hangs_up(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
+    page = open_phone()
+    for leave in (page.reload, page.close):
+        enter(page)
+        call = list(sandbox.calls.values())[-1]
+        leave()
+        assert call.over.wait(2)

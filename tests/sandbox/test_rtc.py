@@ -1,0 +1,157 @@
+"""The sandbox sends what RTC says of audio in a leg; test_rules.py has what no source says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from werkzeug import Response
+
+from tests.helpers.audio import MUSIC, wav
+from tests.helpers.faults import HeardCall
+from tests.helpers.stub import StubbedSandbox
+
+INPUT = {"action": "input", "type": ["dtmf"]}
+
+
+@pytest.fixture
+def sandbox(sandbox: StubbedSandbox) -> StubbedSandbox:
+    """A sandbox whose app answers with a conference, and has long and short audio."""
+    sandbox.files["/music.mp3"] = Response(MUSIC, mimetype="audio/mpeg")
+    sandbox.files["/short.wav"] = Response(wav()[:-15900], mimetype="audio/wav")
+    return sandbox
+
+
+@pytest.fixture
+def call(sandbox: StubbedSandbox) -> HeardCall:
+    """A caller in the conference."""
+    call = sandbox.dial()
+    call.hears("is in the conference")
+    return call
+
+
+def types(events: list[dict[str, Any]]) -> list[str]:
+    return [event["type"] for event in events]
+
+
+def test_audio_that_ends_by_itself(sandbox: StubbedSandbox, call: HeardCall) -> None:
+    url = sandbox.public_url + "/short.wav"
+    call.start_stream(url, 2, -0.5)
+    play, done = sandbox.rtc(call, 2)
+    body = play.pop("body")
+    assert play == {
+        "type": "audio:play",
+        "application_id": sandbox.account.application_id,
+        "id": 1,
+        "conversation_id": call.parameters["conversation_uuid"],
+        "timestamp": play["timestamp"],
+    }
+    channel = {"id": call.uuid, "type": "phone"}
+    assert body == {
+        "play_id": body["play_id"],
+        "channel": channel,
+        "stream_url": [url],
+        "level": -0.5,
+        "loop": 2,
+    }
+    assert (done["type"], done["id"]) == ("audio:play:done", 2)
+    assert done["body"] == {"play_id": body["play_id"], "channel": channel}
+    call.hears("hears the music end")
+
+
+def test_no_token_comes_with_it(sandbox: StubbedSandbox, call: HeardCall) -> None:
+    call.start_stream(sandbox.public_url + "/music.mp3", 1, 0)
+    sandbox.rtc(call, 1)
+    (webhook,) = [one for one in sandbox.webhooks if one.path == "/webhooks/rtc"]
+    assert webhook.method == "POST"
+    assert "Authorization" not in webhook.headers
+    assert webhook.headers["Content-Type"] == "application/json"
+
+
+def test_audio_that_is_stopped(sandbox: StubbedSandbox, call: HeardCall) -> None:
+    call.start_stream(sandbox.public_url + "/music.mp3", 1, 0)
+    call.hears("hears music")
+    call.stop_stream()
+    events = sandbox.rtc(call, 2)
+    assert types(events) == ["audio:play", "audio:play:stop"]
+    assert events[0]["body"]["play_id"] == events[1]["body"]["play_id"]
+
+
+def test_audio_that_is_replaced(sandbox: StubbedSandbox, call: HeardCall) -> None:
+    call.start_stream(sandbox.public_url + "/music.mp3", 1, 0)
+    call.hears("hears music")
+    call.start_stream(sandbox.public_url + "/short.wav", 1, 0)
+    events = sandbox.rtc(call, 4)
+    assert types(events) == ["audio:play", "audio:play:stop", "audio:play", "audio:play:done"]
+    first, stopped, second, done = [event["body"]["play_id"] for event in events]
+    assert first == stopped != second == done
+
+
+def test_audio_that_is_replaced_while_its_event_is_on_its_way(
+    sandbox: StubbedSandbox, call: HeardCall
+) -> None:
+    with sandbox.arrived:  # no event is taken
+        call.start_stream(sandbox.public_url + "/music.mp3", 1, 0)
+        call.hears("hears music")
+        call.start_stream(sandbox.public_url + "/short.wav", 1, 0)
+        with pytest.raises(AssertionError):
+            call.hears("/short.wav", timeout=0.2)
+    events = types(sandbox.rtc(call, 4))
+    assert events == ["audio:play", "audio:play:stop", "audio:play", "audio:play:done"]
+
+
+@pytest.mark.parametrize(
+    ("response", "error"),
+    [
+        (Response(status=404), "it answers 404"),
+        (Response(b"OggS", mimetype="audio/ogg"), "it is Ogg, neither"),
+    ],
+)
+def test_audio_that_cannot_be_played(
+    sandbox: StubbedSandbox, call: HeardCall, response: Response, error: str
+) -> None:
+    sandbox.files["/file"] = response
+    call.start_stream(sandbox.public_url + "/file", 1, 0)
+    (done,) = sandbox.rtc(call, 1)
+    assert done["type"] == "audio:play:done"
+    assert done["body"]["error"].startswith(error)
+    assert done["body"]["channel"]["id"] == call.uuid
+
+
+def test_an_nccos_stream(sandbox: StubbedSandbox) -> None:
+    short = {"action": "stream", "streamUrl": [sandbox.public_url + "/short.wav"]}
+    long = {"action": "stream", "streamUrl": [sandbox.public_url + "/music.mp3"], "bargeIn": True}
+    sandbox.answers = [[short, long, INPUT]]
+    call = sandbox.dial()
+    sandbox.rtc(call, 3)
+    call.press()
+    events = types(sandbox.rtc(call, 4))
+    assert events == ["audio:play", "audio:play:done", "audio:play", "audio:play:stop"]
+
+
+def test_hold_music_and_the_end_of_a_call_have_no_events(sandbox: StubbedSandbox) -> None:
+    conference = {"action": "conversation", "name": "Held"}
+    hold = {"startOnEnter": False, "musicOnHoldUrl": [sandbox.public_url + "/music.mp3"]}
+    sandbox.answers = [[{**conference, **hold}], [conference]]
+    waits = sandbox.dial()
+    waits.hears("hears hold music")
+    starts = sandbox.dial()
+    waits.hears("hears the music stop, is in the conference")
+    waits.start_stream(sandbox.public_url + "/music.mp3", 1, 0)
+    sandbox.rtc(waits, 1)
+    waits.hang_up()
+    waits.start_stream(sandbox.public_url + "/music.mp3", 1, 0)  # as it ends
+    starts.start_stream(sandbox.public_url + "/short.wav", 1, 0)
+    sandbox.rtc(starts, 2)
+    assert types(sandbox.rtc(waits, 1)) == ["audio:play"]
+
+
+def test_an_app_that_does_not_take_them_changes_nothing(
+    sandbox: StubbedSandbox, call: HeardCall
+) -> None:
+    sandbox.files["/webhooks/rtc"] = Response(status=404)
+    call.start_stream(sandbox.public_url + "/short.wav", 1, 0)
+    call.hears("hears the music end")
+    call.start_stream(sandbox.public_url + "/music.mp3", 1, 0)
+    call.hears("hears music: " + sandbox.public_url + "/music.mp3")
+    assert not call.over.is_set()

@@ -1,0 +1,154 @@
+"""The sandbox refuses what Vonage refuses, by the sources named, and sends what Vonage sends.
+
+What no source says, and the sandbox does all the same, so that it is not decided twice:
+
+- In an NCCO a field that is null is as if it were left out, `level` is a number only, and empty
+  texts and names pass. An unknown field of an action passes.
+- A caller without a number is described by the Voice API as `from: null`, a SIP caller by its URI,
+  a user of the Client SDK as of type `app`.
+- `bargeIn` asks for `input` as the very next action, in `talk` as in `stream`. An `input` waits
+  for no more keys: it gives those that were pressed since the `bargeIn` before it began.
+- SSML tags are taken out before the 1,500 characters of a `talk` are counted.
+- The Voice API refuses in this order: rate, token, path and method, content type, body, call.
+  Bodies other than those of 400 have `type`, `title` and `detail`. A call is found by its uuid as
+  Vonage spelled it, and by GET for as long as the sandbox runs.
+- A body that does not end as its headers say gets 400, before all else, and its connection ends.
+- Time-outs: connect 1 s, answer 5 s, event 10 s, audio 3 s and 10 s. An event is sent once.
+- Audio of a type text/* or JSON is refused, and what takes longer than 10 s or 50 MB; another type,
+  or none, passes. Five redirects are followed. How long it lasts is an estimate: an MP3 is taken to
+  be all like its first frame.
+- Music in place of hold music ends it for good. DELETE stops what the app plays, not hold music.
+- RTC's events come from hold music never; `audio:play` once audio has been fetched, and not where
+  it could not be, of which `audio:play:done` has the `error`; `audio:play:stop` also where other
+  audio or a key ends it; none at the call's end. All three have a `channel`, which is documented of
+  `audio:play:done` alone; `id` counts from 1 in each leg. They come without a token, once.
+- The fifty-first leg of a conference is let in. Its id is the same as long as its name is.
+- An NCCO in answer to an `input` event is not run; `endOnExit` is checked, and not acted on.
+- An NCCO's stream lasts as long as it would, though the Voice API plays something in its place.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from werkzeug import Response
+
+from tests.helpers.sources import (
+    DOWNLOAD,
+    JAVA,
+    NO_SOURCE,
+    OPENAPI,
+    REFERENCE,
+    SDK,
+    TROUBLESHOOTING,
+    rules,
+)
+from tests.helpers.stub import StubbedSandbox
+
+MUSIC = ["https://example.com/a.mp3"]
+STREAM: dict[str, Any] = {"action": "stream", "streamUrl": MUSIC}
+TALK: dict[str, Any] = {"action": "talk", "text": "Hi"}
+MEETING: dict[str, Any] = {"action": "conversation", "name": "Conference"}
+INPUT: dict[str, Any] = {"action": "input", "type": ["dtmf"]}
+UNUSED = ("record", "connect", "notify", "wait", "transfer")
+
+
+# NCCOs
+
+
+@rules(
+    ("an unknown action", [{"action": "sing"}], REFERENCE),
+    ("no action", [{}], REFERENCE),
+    ("an action that is an array", [{"action": ["talk"]}], REFERENCE),
+    ("an object", TALK, REFERENCE),
+    ("an array of null", [None], REFERENCE),
+    ("stream: no streamUrl", [{"action": "stream"}], REFERENCE),
+    ("stream: two URLs", [{**STREAM, "streamUrl": MUSIC * 2}], REFERENCE),
+    ("stream: a path", [{**STREAM, "streamUrl": ["music.mp3"]}], REFERENCE),
+    ("stream: level above 1", [{**STREAM, "level": 1.1}], REFERENCE),
+    ("stream: level between steps", [{**STREAM, "level": 0.55}], REFERENCE),
+    ("stream: level just beside a step", [{**STREAM, "level": 0.40000001}], REFERENCE),
+    ("stream: level is text", [{**STREAM, "level": "0.5"}], SDK),
+    ("stream: bargeIn at the end", [{**STREAM, "bargeIn": True}], REFERENCE),
+    ("stream: bargeIn before talk", [{**STREAM, "bargeIn": True}, TALK, INPUT], REFERENCE),
+    ("stream: bargeIn before stream", [{**STREAM, "bargeIn": True}, STREAM, INPUT], JAVA),
+    ("talk: no text", [{"action": "talk"}], REFERENCE),
+    ("talk: 1,501 characters", [{**TALK, "text": "x" * 1501}], REFERENCE),
+    ("talk: bargeIn before a conversation", [{**TALK, "bargeIn": True}, MEETING], NO_SOURCE),
+    ("conversation: no name", [{"action": "conversation"}], REFERENCE),
+    ("conversation: two musicOnHoldUrls", [{**MEETING, "musicOnHoldUrl": MUSIC * 2}], REFERENCE),
+    ("conversation: startOnEnter is text", [{**MEETING, "startOnEnter": "false"}], SDK),
+    ("conversation: mute with canSpeak", [{**MEETING, "mute": True, "canSpeak": ["x"]}], SDK),
+    ("input: no type", [{"action": "input"}], SDK),
+    ("input: type is empty", [{**INPUT, "type": []}], NO_SOURCE),
+)
+def test_an_ncco_is_refused(sandbox: StubbedSandbox, example: Any) -> None:
+    sandbox.answers = [example]
+    call = sandbox.dial()
+    assert call.over.is_set()
+    assert "is cut off: Syntax error in NCCO. Invalid value type or action. " in call.story[-1]
+    errors = [event for event in sandbox.events(call) if "reason" in event]
+    assert [set(event) for event in errors] == [{"reason", "conversation_uuid", "timestamp"}]
+    assert errors[0]["reason"] == "Syntax error in NCCO. Invalid value type or action."
+
+
+@rules(
+    ("no action at all", [], REFERENCE),
+    ("stream: every step", [{**STREAM, "level": tenth / 10} for tenth in range(-10, 11)], SDK),
+    ("stream with all fields", [{**STREAM, "level": -0.3, "loop": 0, "bargeIn": False}], REFERENCE),
+    ("stream: a scheme in capitals", [{**STREAM, "streamUrl": ["HTTPS://example.com/a"]}], OPENAPI),
+    ("stream: bargeIn before input", [{**STREAM, "bargeIn": True}, INPUT], REFERENCE),
+    ("talk: 1,500 characters and tags", [{**TALK, "text": f"<speak>{'x' * 1500}</speak>"}], SDK),
+    ("conversation with all fields", [{**MEETING, "endOnExit": True, "canHear": []}], REFERENCE),
+    ("input with all fields", [{**INPUT, "dtmf": {"timeOut": 3}, "speech": {"uuid": ["x"]}}], SDK),
+    ("null", [{**STREAM, "level": None, "loop": None, "bargeIn": None}], NO_SOURCE),
+    ("an unknown field", [{**STREAM, "volume": 11}], NO_SOURCE),
+    ("actions that the app does not use", [{"action": name} for name in UNUSED], SDK),
+)
+def test_an_ncco_is_run(sandbox: StubbedSandbox, example: Any) -> None:
+    sandbox.answers = [example]
+    call = sandbox.dial()
+    assert call.ncco == example
+    assert not any("is cut off" in line for line in call.story)
+
+
+@rules(
+    ("no JSON", Response("talk", mimetype="application/json"), REFERENCE),
+    (
+        "NaN",
+        Response(f'[{{"loop": NaN, {json.dumps(STREAM)[1:]}]', mimetype="application/json"),
+        SDK,
+    ),
+    ("nested deeply", Response("[" * 100_000, mimetype="application/json"), REFERENCE),
+    ("HTML", Response("[]", mimetype="text/html"), DOWNLOAD),
+    ("JavaScript", Response("[]", mimetype="application/javascript"), DOWNLOAD),
+    *(
+        (f"status {code}", Response("[]", code, mimetype="application/json"), DOWNLOAD)
+        for code in (201, 302, 500)
+    ),
+)
+def test_an_answer_is_refused_and_not_asked_for_again(
+    sandbox: StubbedSandbox, example: Response
+) -> None:
+    sandbox.answers = [example, [MEETING]]
+    assert "is cut off: " in sandbox.dial().story[-1]
+
+
+@rules(
+    ("with capitals", "Application/JSON", DOWNLOAD),
+    ("with a blank and a charset", "application/json ;charset=utf-8", DOWNLOAD),
+)
+def test_an_ncco_is_taken_however_its_type_is_written(
+    sandbox: StubbedSandbox, example: str
+) -> None:
+    sandbox.answers = [Response(json.dumps([MEETING]), headers={"Content-Type": example})]
+    sandbox.dial().hears("is in the conference")
+
+
+@rules(*((f"status {code}", code, TROUBLESHOOTING) for code in (429, 503, 504)))
+def test_an_answer_is_asked_for_three_times(sandbox: StubbedSandbox, example: int) -> None:
+    sandbox.answers = [Response(status=example), Response(status=example), [MEETING]]
+    sandbox.dial().hears("is in the conference")
+    sandbox.answers = [Response(status=example)] * 3 + [[MEETING]]
+    assert f"is cut off: The answer webhook answered {example}" in sandbox.dial().story[-1]
