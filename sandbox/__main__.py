@@ -19,7 +19,7 @@ POLL = 0.1  # seconds between two looks at the app
 
 
 def main() -> int:
-    """Print what happens: exit status 0 at Ctrl-C or SIGTERM, 1 where the app has ended."""
+    """Print what happens; returns 0 after Ctrl-C or SIGTERM, 1 if the app has ended."""
     options = read_options()
     settings = {"ANSWER_WITH": "conversation"}
     if options.stream:
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def run(vonage: Sandbox, story: Story, callers: int, ending: threading.Event) -> int:
-    """Let callers dial until the end; gives the exit status."""
+    """Let callers dial, until the end; returns the exit status."""
 
     def dial() -> None:
         for _ in range(callers):
@@ -81,7 +81,7 @@ def run(vonage: Sandbox, story: Story, callers: int, ending: threading.Event) ->
 
 
 def read_options() -> argparse.Namespace:
-    """The options given; ends the program with status 2 if one is wrong."""
+    """Return the options; exits with status 2 if one is wrong."""
     parser = argparse.ArgumentParser("python -m sandbox", description=ABOUT)
     add = parser.add_argument
     add("--callers", type=int, default=1, metavar="N", help="how many dial, in turn (default: 1)")
@@ -104,7 +104,8 @@ def read_options() -> argparse.Namespace:
         try:
             socket.create_server(("127.0.0.1", port)).close()
         except (OSError, OverflowError):
-            parser.error(f"port {port} is in use or not allowed: choose another with {name}")
+            why = f"port {port} is in use, perhaps by an earlier run's app.py, or not allowed"
+            parser.error(f"{why}: choose another with {name}")
     return options
 
 

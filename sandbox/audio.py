@@ -1,14 +1,8 @@
-"""Audio: what is heard in a leg, whether Vonage can play it, and about how long it lasts."""
+"""Tell what kind of audio a file is, whether Vonage can play it, and about how long it lasts."""
 
 import io
 import re
 import wave
-from dataclasses import dataclass, field
-from threading import Event
-from urllib.parse import urlsplit
-from uuid import uuid4
-
-MOST_TIMES = 10**9  # what is more is as good as forever
 
 # How a frame of an MP3 starts: sync, MPEG 1, 2 or 2.5, layer III, and a bit rate.
 FRAME = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef].", re.DOTALL)
@@ -20,7 +14,7 @@ HERTZ = (44100, 48000, 32000)  # MPEG 1
 VERSIONS = {3: (1152, KILOBITS_1, 1), 2: (576, KILOBITS_2, 2), 0: (576, KILOBITS_2, 4)}
 WAV_HEADER = 44  # bytes, at least
 CHANNELS = {1: "mono", 2: "stereo"}
-# How files start that people take for what Vonage plays.
+# How other files start that people try.
 OTHERS = {
     b"OggS": "Ogg",
     b"fLaC": "FLAC",
@@ -33,40 +27,8 @@ OTHERS = {
 }
 
 
-@dataclass(eq=False)
-class Music:
-    """Audio at a public address, to be heard a number of times."""
-
-    url: str
-    times: int  # 0 is forever
-    level: float  # -1 to 1
-    kind: str = "music"  # or "hold music", which Vonage plays by itself
-    begun: bool = False
-    stopped: Event = field(default_factory=Event)  # by the app, a key, other audio, or the end
-
-    def __post_init__(self) -> None:
-        self.play_id = str(uuid4())
-        self.times = min(self.times, MOST_TIMES)
-        parts = urlsplit(self.url)
-        self.name = parts.path.rpartition("/")[2]
-        if not self.name:
-            self.name = parts.netloc
-
-    def describe(self, format: str, seconds: float) -> str:
-        """What of it is heard, such as "hears music: https://…/a.mp3, MP3 of 32 s, 2 times"."""
-        times = f"{self.times} times"
-        if self.times == 0:
-            times = "forever"
-        if self.times == 1:
-            times = "1 time"
-        line = f"hears {self.kind}: {self.url}, {format} of {seconds:.0f} s, {times}"
-        if self.level:
-            line += f" at level {self.level:g}"
-        return line
-
-
 def sound(data: bytes) -> tuple[str, float]:
-    """What audio this is, "MP3" or "WAV", and its seconds; ValueError if Vonage cannot play it."""
+    """Return "MP3" or "WAV" and how many seconds it lasts; ValueError if Vonage cannot play it."""
     if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
         return "WAV", _wav_seconds(data)
     if not data:
@@ -80,7 +42,7 @@ def sound(data: bytes) -> tuple[str, float]:
 
 
 def _wav_seconds(data: bytes) -> float:
-    """How long a WAV lasts: of 16 bits [NCCO reference], mono, 8 or 16 kHz [.NET SDK]."""
+    """Return the length of a WAV of 16 bits [NCCO reference], mono, 8 or 16 kHz [.NET SDK]."""
     try:
         with wave.open(io.BytesIO(data)) as file:
             bits = 8 * file.getsampwidth()
@@ -98,7 +60,7 @@ def _wav_seconds(data: bytes) -> float:
 
 
 def _mp3_seconds(data: bytes) -> float:
-    """How long an MP3 lasts if all of it is like its first frame, which another must follow."""
+    """Return how long an MP3 lasts if all of it is like its first frame, followed by another."""
     at = _after_tag(data)
     last = at + SEARCHED
     while True:
@@ -114,7 +76,7 @@ def _mp3_seconds(data: bytes) -> float:
 
 
 def _after_tag(data: bytes) -> int:
-    """Where the ID3 tag at the beginning ends, in which frames of an MP3 may be a picture's."""
+    """Return where the ID3 tag ends: a picture in it may look like frames of an MP3."""
     if data[:3] != b"ID3" or len(data) < 10:
         return 0
     size = 0
@@ -124,7 +86,7 @@ def _after_tag(data: bytes) -> int:
 
 
 def _frame(header: bytes) -> tuple[int, float]:
-    """A frame's length in bytes, and the bytes for a second; the length is 0 where it is none."""
+    """Return a frame's length in bytes, 0 if this is no frame, and its bytes a second."""
     samples, kilobits, divisor = VERSIONS[header[1] >> 3 & 3]
     rate = header[2] >> 2 & 3
     if rate == 3:

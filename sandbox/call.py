@@ -1,35 +1,35 @@
-"""A call: what its caller does, the NCCO that it runs, and the conference that it is in.
-
-Not acted on: the NCCO in an answer to an `input` event, `endOnExit`, and actions known by name.
-"""
+"""A call: what its caller does, the NCCO that it runs, and the conference that it may come to."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from threading import Event, Thread
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from sandbox.audio import Music
-from sandbox.leg import Leg
-from sandbox.ncco import read_ncco
+from sandbox.listener import Listener, now
+from sandbox.music import Music
+from sandbox.ncco import START_TEXTS, list_not_run, read_ncco, remove_tags
 from sandbox.tunnel import describe_status
+
+MOST_DIGITS = 4  # and seconds to wait for each [NCCO reference of 2021]
+KEY_WITHIN = 3
 
 
 @dataclass(eq=False, kw_only=True)
-class Call(Leg):
-    """A leg, from dialling to hanging up; `calls` are all, among which are those it meets."""
+class Call(Listener):
+    """A call from dialling to hanging up: for Vonage one leg, which its uuid names."""
 
-    calls: dict[str, Call]
-    ncco: list[dict[str, Any]] = field(default_factory=list)
+    region: str
+    calls: dict[str, Call]  # all, among which are those it meets
     speaks: bool = False  # on a phone, where a talk lasts until `go_on`
+    ncco: list[dict[str, Any]] = field(default_factory=list)
     ended: Event = field(default_factory=Event)  # over, and the app knows
     go_on: Event = field(default_factory=Event)  # to the next action
-    conference: str | None = None  # its name, once the leg has come to it
+    conference: str | None = None  # its name, once the call has come to it
     inside: bool = False  # or it waits for the start
-    others: int | None = None  # how many are in the conference with this leg, as it was told
+    others: int | None = None  # how many are in the conference with it, as a phone shows
     _digits: str = ""
 
     # What its caller does
@@ -41,11 +41,15 @@ class Call(Leg):
         self.pick_up()
 
     def ring(self) -> None:
-        """Ring, and tell the app so."""
+        """Ring, and tell the app."""
         line = "dials"
         if self.speaks:
             line = "dials on the phone"
-        self.tell(line, "dials", uuid=self.uuid, number=self.parameters.get("from"))
+        number = str(self.parameters.get("from", "Unknown number"))
+        if number.isdigit():
+            number = f"+{number}"
+        who = {"uuid": self.uuid, "number": number, "name": self.name}
+        self.tell(line, place="ringing", state="Ringing", **who)
         self.event("started")
         self.event("ringing")
 
@@ -60,56 +64,65 @@ class Call(Leg):
             conversation = self.parameters.get("conversation_uuid")
             fields = {"conversation_uuid": conversation, "reason": error.args[0]}
             self.send_event("event", "error", fields)
-            reason = " ".join(error.args)
-            self.end(f"is cut off: {reason}", f"Cut off: {reason}")
+            self.end(f"is cut off: {' '.join(error.args)}", trouble=True)
             return
         actions = ", ".join(action["action"] for action in self.ncco)
         self.on_line(self.name, f"{came} {actions}")
 
     def answer(self) -> None:
-        """The leg is answered, before the app is asked for its NCCO or after it."""
-        self.answered = datetime.now(timezone.utc)
-        self.status = "answered"
-        self.show("answered")
+        """Be answered, before the app is asked for its NCCO or after it."""
+        with self.news:
+            if self.over.is_set():
+                return
+            self.answered = now()
+            self.status = "answered"
+            self.show(place="answered", state="Connected")
         self.event("answered")
 
     def pick_up(self) -> None:
-        """The leg is answered, and its NCCO runs."""
-        if self.over.is_set():
-            return
+        """Be answered, and run the NCCO."""
         if not self.answered:
             self.answer()
         Thread(target=self._run, daemon=True).start()
 
     def press(self, digits: str = "1") -> None:
+        """Press keys, which end what is heard or answer an `input`, if anything listens."""
         with self.news:
-            self._digits += digits
-            self.tell(f"presses {digits}", "pressed", digit=digits, listened=self.barges)
-            if not self.barges:
+            if not self.listens:
+                self.tell(f"presses {digits}: nothing listens for keys")
                 return
+            self._digits += digits
+            self.tell(f"presses {digits}", sound="silence")
             if self.stop_music():
                 self.tell("hears the music stop")
             self.go_on.set()
 
-    def hang_up(self, status: str = "completed", why: str = "You hung up") -> None:
-        """End the call, as the caller; it is over for Vonage before the events are sent."""
-        self.end("hangs up", why, status, by="user")
+    def hang_up(self, status: str = "", **shown: Any) -> None:
+        """End the call, as its caller; the status is cancelled before it is answered."""
+        if not status:
+            status = "cancelled"
+            if self.answered:
+                status = "completed"
+        by = "user"
+        if status == "timeout":
+            by = "platform"
+        self.end("hangs up", status, by, **shown)
 
-    def end(self, line: str, why: str, status: str = "completed", by: str = "platform") -> None:
-        """The leg is over: the story's last line, and why, for a phone.
+    def end(self, line: str, status: str = "completed", by: str = "platform", **shown: Any) -> None:
+        """Be over, with a last line; then the events are sent.
 
         `completed` follows every end but `rejected`. [support article]
         """
         with self.news:
             if self.over.is_set():
                 return
-            self.tell(line, "over", why=why)
+            self.stop_music()
+            self.tell(line, **{"place": "over", "state": "Call ended", **shown})
             self.status = status
-            self.ended_at = datetime.now(timezone.utc)
+            self.ended_at = now()
             self.over.set()
             self.heard.set()
             self.go_on.set()
-            self.stop_music()
             self._count()
         if status != "completed":
             self.event(status)
@@ -125,96 +138,122 @@ class Call(Leg):
             self.go_on.clear()
             if self.over.is_set():
                 return
-            self.barges = given.get("bargeIn", False)
-            if self.barges:
+            for skipped in list_not_run(given):
+                self.tell(f"{skipped}: not run here")
+            name = given["action"]
+            if name != "input":
+                self.listens = given.get("bargeIn", False)
                 self._digits = ""
-            if given["action"] == "talk":
+            if name == "talk":
                 self._say(given)
-            elif given["action"] == "stream":
+            elif name == "stream":
                 self._stream(given)
-            elif given["action"] == "input":
+            elif name == "input":
                 self._input(given)
-            elif given["action"] == "conversation":
+            elif name == "conversation":
                 self._enter(given)
                 self.over.wait()
-        self.end("hears the end of the NCCO", "The NCCO is at its end")
+        self.end("hears the end of the NCCO")
 
     def _say(self, action: dict[str, Any]) -> None:
-        text = action["text"]
-        level = action.get("level", 0)
-        self.tell(f'hears "{text}"', "talk", text=text, level=level, barges=self.barges)
+        text = remove_tags(action["text"])
+        how = {"text": text, "level": action.get("level", 0), "keys": self.listens}
+        self.tell(f'hears "{text}"', sound="talk", **how)
         if self.speaks:
             self.go_on.wait(10 + len(text) / 5)
 
     def _stream(self, action: dict[str, Any]) -> None:
-        music = Music(action["streamUrl"][0], action.get("loop", 1), action.get("level", 0))
-        self.take(music)
-        began = time.monotonic()
-        lasts = self.play(music)
+        url = action["streamUrl"][0]
+        music = Music(self.tunnel, url, action.get("loop", 1), action.get("level", 0))
+        self.hear(music).join()
         # It lasts as long, although the app has stopped it or plays something in its place.
-        self.go_on.wait(max(0, began + lasts - time.monotonic()))
+        self.go_on.wait(music.ends - time.monotonic())
 
     def _input(self, action: dict[str, Any]) -> None:
-        """Send the keys that were pressed; it waits for no more."""
-        if "dtmf" in action["type"]:
-            fields = self.named()
-            fields["dtmf"] = {"digits": self._digits, "timed_out": not self._digits}
-            self.send_event("event", "dtmf", fields)
+        """Collect keys, those that ended what was heard among them, and send them."""
+        if "dtmf" not in action["type"]:
+            return
+        asked = action.get("dtmf", {})
+        most = asked.get("maxDigits", MOST_DIGITS)
+        seconds = asked.get("timeOut", KEY_WITHIN)
+        self.listens = True
+        self.tell(f"may press keys, the next within {seconds} s", sound="silence", keys=True)
+        while len(self._digits) < most and self.go_on.wait(seconds):
+            if self.over.is_set():
+                return
+            self.go_on.clear()
+        digits = self._digits[:most]
+        self.listens = False
+        self.show(keys=False)
+        fields = self._named()
+        fields["dtmf"] = {"digits": digits, "timed_out": len(digits) < most}
+        self.send_event("event", "dtmf", fields)
 
     # The conference [NCCO reference]
 
     def _enter(self, action: dict[str, Any]) -> None:
         """Start the conference, join it where it has started, or wait for its start."""
+        starts = action.get("startOnEnter", True)
         with self.news:
             self.conference = action["name"]
             there = self._meet()
-            starts = action.get("startOnEnter", True)
-            if starts or any(leg.inside for leg in there):
-                joining = [leg for leg in there if not leg.inside]
-                for leg in joining:
-                    leg.inside = True
+            joining = [call for call in there if not call.inside]
+            if START_TEXTS.get(starts, starts) or len(joining) < len(there):
+                for call in joining:
+                    call.inside = True
             else:
                 self._wait(action)
                 return
-        for leg in joining:
-            leg._join()
+        for call in joining:
+            call._join()
 
     def _wait(self, action: dict[str, Any]) -> None:
-        self.tell("waits for the conference to start", "waits")
+        line = "waits for the conference to start"
+        self.tell(line, place="waiting", state="Waiting for the conference to start")
         if "musicOnHoldUrl" not in action:
             self.heard.set()
             return
         url = action["musicOnHoldUrl"][0]
-        self.start(Music(url, times=0, level=0, kind="hold music"))
+        self.hear(Music(self.tunnel, url, times=0, is_hold=True))
 
     def _join(self) -> None:
         """Be moved from a conversation of one's own to the conference's."""
         came_from = self.parameters.get("conversation_uuid")
-        conversation = f"CON-{uuid5(NAMESPACE_URL, str(self.conference))}"
+        conversation = f"CON-{uuid5(NAMESPACE_URL, ascii(self.conference))}"
         self.parameters["conversation_uuid"] = conversation
         fields = {"conversation_uuid_from": came_from, "conversation_uuid_to": conversation}
         fields |= {"uuid": self.uuid, "type": "transfer"}
         self.send_event("event", "transfer", fields)
         with self.news:
-            self.others = self._count()
-            line = f"is in the conference, with {self.others} more"
-            if self.others == 0:
-                line = "is in the conference, alone"
-            if self.music and self.music.kind == "hold music" and self.stop_music():
-                line = f"hears the music stop, {line}"
-            self.tell(line, "conference", others=self.others)
+            if self.music and self.music.is_hold and self.stop_music():
+                self.tell("hears the music stop")
+            self._count()
+            line = f"is in the conference, {describe_others(self.others)}"
+            if self.music is None:
+                line += ": silence until Play"
+            self.tell(line)
+            self.heard.set()
 
-    def _count(self) -> int:
-        """How many others are inside; says so to each of them where that has changed."""
-        inside = [leg for leg in self._meet() if leg.inside]
+    def _count(self) -> None:
+        """Let each phone in the conference show how many others are there."""
+        inside = [call for call in self._meet() if call.inside]
         others = len(inside) - 1
-        for leg in inside:
-            if leg.others is not None and leg.others != others:
-                leg.others = others
-                leg.show("conference", others=others)
-        return others
+        for call in inside:
+            if call.others != others:
+                call.others = others
+                state = f"In the conference, {describe_others(others)}"
+                call.show(place="conference", state=state)
 
     def _meet(self) -> list[Call]:
-        """Who has come to the conference and is not over, in turn, this leg included."""
-        legs = list(self.calls.values())
-        return [leg for leg in legs if leg.conference == self.conference and not leg.over.is_set()]
+        """Return who has come to this conference and is not over, in turn."""
+        if self.conference is None:
+            return []
+        calls = list(self.calls.values())
+        return [one for one in calls if one.conference == self.conference and not one.over.is_set()]
+
+
+def describe_others(others: int | None) -> str:
+    """Return how many others are in a conference, in words."""
+    if others:
+        return f"with {others} more"
+    return "alone"

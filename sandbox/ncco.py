@@ -1,4 +1,4 @@
-"""What Vonage refuses in an NCCO, and in a request that plays audio, beyond the SDK's models."""
+"""Check an NCCO, and a request that plays audio: by the SDK's models, and what they let pass."""
 
 import json
 import re
@@ -17,28 +17,31 @@ URL = re.compile("https?://[^/]", re.IGNORECASE)
 TAG = re.compile("</?[a-zA-Z][^<>]*>")  # of SSML
 DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 SYNTAX_ERROR = "Syntax error in NCCO. Invalid value type or action."  # [Webhook reference]
-UNUSED = ("record", "connect", "notify", "wait", "transfer")  # by the app: neither checked nor run
+# The actions and fields that the app does not use. Such an action is not even checked.
+UNUSED = ("record", "connect", "notify", "wait", "transfer")
+NOT_RUN = ("canHear", "canSpeak", "endOnExit", "eventUrl", "mute", "record", "submitOnHash")
+START_TEXTS = {"true": True, "false": False}  # [Vonage's tutorial, Call whisper]
 
 
 class RefusedError(ValueError):
-    """What Vonage refuses, and why: its two arguments."""
+    """What Vonage refuses: its arguments are the field's name and the reason."""
 
 
 def is_json(content_type: str) -> bool:
-    """Whether a Content-Type is application/json, however it is written."""
+    """Return whether a Content-Type is application/json, however it is written."""
     return parse_options_header(content_type)[0].lower() == "application/json"
 
 
 def read_json(data: bytes) -> Any:
-    """The value of a JSON text; None where it is none."""
+    """Return the value of a JSON text, or None if it is no JSON."""
     try:
-        return json.loads(data.decode(), parse_constant=int)  # for which NaN is none
+        return json.loads(data.decode(), parse_constant=int)  # int refuses NaN
     except (ValueError, RecursionError):
         return None
 
 
 def read_ncco(response: requests.Response | None) -> list[dict[str, Any]]:
-    """The NCCO in an answer; ValueError with the reasons if Vonage would not run it."""
+    """Return the NCCO in a response; raises ValueError with the reasons if Vonage refuses it."""
     if response is None:
         raise ValueError("The answer webhook cannot be reached.")
     kind = response.headers.get("Content-Type", "")
@@ -56,8 +59,26 @@ def read_ncco(response: requests.Response | None) -> list[dict[str, Any]]:
     return ncco
 
 
+def list_not_run(action: dict[str, Any]) -> list[str]:
+    """Return what the sandbox does not run of an action: all of it, or some of its fields."""
+    name = action["action"]
+    if name in UNUSED:
+        return [name]
+    options = {**action, **action.get("dtmf", {})}
+    used = [field for field in NOT_RUN if options.get(field, False) is not False]
+    skipped = [f"{name} with {field}" for field in used]
+    if "speech" in action.get("type", []):
+        skipped.append("input of speech")
+    return skipped
+
+
+def remove_tags(text: str) -> str:
+    """Return what is spoken of a text: all but its SSML tags."""
+    return TAG.sub("", text).strip()
+
+
 def check_stream(body: Any) -> dict[str, Any]:
-    """The body of a request that plays audio, with `level` as a number; raises RefusedError."""
+    """Return the body of a request that plays audio, its `level` a number; raises RefusedError."""
     if not isinstance(body, dict):
         raise RefusedError("body", "must be a JSON object")
     for name in ("loop", "level"):
@@ -68,7 +89,7 @@ def check_stream(body: Any) -> dict[str, Any]:
         if not DECIMAL.fullmatch(level):
             raise RefusedError("level", "must be a number such as -0.4")
         body = {**body, "level": float(level)}
-    return _check(AudioStreamOptions, body)
+    return _check_fields(AudioStreamOptions, body)
 
 
 def _check_action(action: Any, following: Any) -> None:
@@ -85,7 +106,10 @@ def _check_action(action: Any, following: Any) -> None:
     text = fields.get("text")
     if isinstance(text, str):  # of which SSML tags do not count
         fields["text"] = TAG.sub("", text)
-    given = _check(MODELS[name], fields)
+    starts = fields.get("startOnEnter")
+    if isinstance(starts, str):
+        fields["startOnEnter"] = START_TEXTS.get(starts, starts)
+    given = _check_fields(MODELS[name], fields)
     if not given.get("bargeIn"):
         return
     # Of 2021: the next action that is no stream. [NCCO reference; Java SDK: the next one]
@@ -93,8 +117,8 @@ def _check_action(action: Any, following: Any) -> None:
         raise RefusedError("bargeIn", "the next action must be input")
 
 
-def _check(model: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
-    """Give the fields without nulls; RefusedError for what the SDK's model refuses, or should."""
+def _check_fields(model: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields without nulls; raises RefusedError if the SDK refuses one, or should."""
     try:
         given = model.model_validate(fields, strict=True).model_dump(exclude_none=True)
     except ValidationError as error:
@@ -110,6 +134,6 @@ def _check(model: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
     if given.get("type") == []:
         raise RefusedError("type", "must not be empty")
     level = Decimal(str(given.get("level", 0)))  # as it is written
-    if level * 10 % 1:
+    if model is not Talk and level * 10 % 1:
         raise RefusedError("level", "must be in steps of 0.1")
     return given

@@ -20,17 +20,18 @@ POLICY = (
     "media-src blob: data:; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
+HERE = "The phone works only in a browser on the machine that runs the sandbox, at localhost"
 
 
 def serve_phone(vonage: Sandbox, port: int) -> None:
-    """Serve the phone on this machine until the process ends, which prints nothing of it."""
+    """Serve the phone on this machine until the process ends, and log nothing of it."""
     logging.getLogger("werkzeug").disabled = True
     server = make_server("127.0.0.1", port, create_phone(vonage), threaded=True)
     Thread(target=server.serve_forever, daemon=True).start()
 
 
 def create_phone(vonage: Sandbox) -> Flask:
-    """The page of the phone, and its calls: each call is one request, and ends with it."""
+    """Return the phone's page and its calls: each call is one request, and ends with it."""
     phone = Flask(__name__, static_url_path="")
     phone.before_request(check_origin)
     phone.after_request(add_headers)
@@ -75,17 +76,16 @@ def create_phone(vonage: Sandbox) -> Flask:
 
 def check_origin() -> None:
     """Refuse all but the page itself, in a browser on this machine, with 403."""
-    host = request.host.partition(":")[0]
-    if host not in ("localhost", "127.0.0.1"):
-        abort(403)
+    if request.host.partition(":")[0] not in ("localhost", "127.0.0.1"):
+        abort(403, f"{HERE}: not at {request.host}, as through a forwarded port.")
     for name in PROXIES:
         if name in request.headers:
-            abort(403)
+            abort(403, f"{HERE}: not through a forwarded port or a proxy, which sent {name}.")
     site = request.headers.get("Sec-Fetch-Site", "none")
     if site == "none" and request.path == "/":  # typed into the address bar
         return
     if site != "same-origin":
-        abort(403)
+        abort(403, "Only the phone's own page may ask for this: type its address into a browser.")
 
 
 def add_headers(response: Response) -> Response:
@@ -97,33 +97,33 @@ def add_headers(response: Response) -> Response:
 
 
 def find(vonage: Sandbox, uuid: str) -> Call:
-    """The call with this uuid, or 404."""
+    """Return the call with this uuid, or raise 404."""
     if uuid not in vonage.calls:
         abort(404)
     return vonage.calls[uuid]
 
 
 def events(vonage: Sandbox, free_lines: Semaphore) -> Iterator[str]:
-    """Dial, give each of the call's sounds as a server-sent event, and then hang up.
+    """Dial, yield what happens in the call as server-sent events, and then hang up.
 
-    The response is closed when nobody reads it any more, which hangs up, too.
+    The response is closed when no one reads it any more, which hangs up, too.
     """
     if not free_lines.acquire(blocking=False):
         full = f"Only {MOST_CALLS} calls at a time: hang up in another tab"
-        yield event({"what": "over", "why": full})
+        yield write_event({"line": full, "place": "over", "state": "Not dialled"})
         return
     call = vonage.create_call()
     call.speaks = True
     Thread(target=call.dial, daemon=True).start()
     try:
         sent = 0
-        while sent < len(call.sounds) or not call.over.is_set():
+        while sent < len(call.happened) or not call.over.is_set():
             with call.news:
-                if sent == len(call.sounds):
+                if sent == len(call.happened):
                     call.news.wait(HEARTBEAT)
-                new = call.sounds[sent:]
-            for sound in new:
-                yield event(sound)
+                new = call.happened[sent:]
+            for event in new:
+                yield write_event(event)
             sent += len(new)
             yield ":\n\n"  # a comment, for the heartbeat
     finally:
@@ -131,6 +131,6 @@ def events(vonage: Sandbox, free_lines: Semaphore) -> Iterator[str]:
         call.hang_up()
 
 
-def event(sound: dict[str, Any]) -> str:
-    """A sound as a server-sent event."""
-    return f"data: {json.dumps(sound)}\n\n"
+def write_event(event: dict[str, Any]) -> str:
+    """Return an event as the browser reads it."""
+    return f"data: {json.dumps(event)}\n\n"

@@ -8,12 +8,12 @@ import sys
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from typing_extensions import Self
 from werkzeug.serving import make_ssl_devcert
@@ -24,6 +24,7 @@ from sandbox.tunnel import Tunnel
 from sandbox.voice_api import REGIONS, Connection, VoiceApi
 
 FOLDER = Path(__file__).resolve().parent.parent
+WATCH = Path(__file__).with_name("watch.py")
 STARTS_WITHIN = 30  # seconds
 ENDS_WITHIN = 10
 
@@ -105,18 +106,15 @@ class Sandbox(Tunnel):
 
     def start_app(self) -> None:
         """Start the app, and wait until it listens; RuntimeError with what it said, if it fails."""
+        # So that no Ctrl-C in this terminal reaches them; the second is Windows' way.
+        flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+        apart: dict[str, Any] = {"start_new_session": True, "creationflags": flags, "cwd": FOLDER}
         with self.log.open("ab") as file:
-            self.app = subprocess.Popen(
-                self._command,
-                env=self.environment,
-                cwd=FOLDER,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                # So that no Ctrl-C in this terminal reaches it; the second is Windows' way.
-                start_new_session=True,
-                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-            )
+            out: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": file, "stderr": file}
+            self.app = subprocess.Popen(self._command, env=self.environment, **out, **apart)
+        # It ends the app when this process is gone, and with it the pipe's other end.
+        watch = [sys.executable, "-I", "-S", str(WATCH), str(self.app.pid)]
+        self._watch = subprocess.Popen(watch, stdin=subprocess.PIPE, **apart)
         until = time.monotonic() + STARTS_WITHIN
         while time.monotonic() < until and self.app.poll() is None:
             with suppress(OSError), socket.create_connection((self.host, self.port)):
@@ -127,7 +125,9 @@ class Sandbox(Tunnel):
         raise RuntimeError(f"The app did not start:\n{said}")
 
     def stop_app(self) -> int:
-        """End the app, at last by force, with all that it has started; gives its exit status."""
+        """End the app, at last by force, with all that it has started; returns its exit status."""
+        self._watch.terminate()
+        self._watch.communicate()
         self.app.terminate()
         try:
             self.app.wait(ENDS_WITHIN)
@@ -147,12 +147,15 @@ class Sandbox(Tunnel):
     def create_call(
         self, parameters: dict[str, Any] | None = None, region: str = REGIONS[0]
     ) -> Call:
-        """A call that is to be dialled; `parameters` replace Vonage's, or leave one out (None)."""
+        """Return a call to be dialled; `parameters` replace Vonage's, or leave one out (None)."""
         number = next(self._numbers)
+        uuid = str(uuid4())
+        if number % 2 == 0:  # Vonage spells uuids either way
+            uuid = uuid.replace("-", "")
         asked: dict[str, Any] = {"to": "442079460000", "endpoint_type": "phone"}
         asked["from"] = f"4477009{number:05d}"
-        asked["uuid"] = str(uuid.uuid4())
-        asked["conversation_uuid"] = f"CON-{uuid.uuid4()}"
+        asked["uuid"] = uuid
+        asked["conversation_uuid"] = f"CON-{uuid4()}"
         asked["region_url"] = f"https://{region}"
         if parameters is not None:
             asked.update(parameters)
@@ -164,7 +167,6 @@ class Sandbox(Tunnel):
             news=self._news,
             on_line=self.on_line,
             calls=self.calls,
-            name=f"caller {number}",
             region=region,
             parameters=kept,
         )
@@ -172,9 +174,12 @@ class Sandbox(Tunnel):
         return call
 
     def hang_up_all(self) -> None:
-        """End every call that still lasts."""
-        for call in list(self.calls.values()):
-            call.hang_up(why="The sandbox has ended")
+        """End every call that still lasts, without telling one that others have left."""
+        calls = list(self.calls.values())
+        for call in calls:
+            call.inside = False
+        for call in calls:
+            call.hang_up(place="closed", state="The sandbox has ended")
 
 
 def say_nothing(name: str, line: str) -> None:
@@ -182,6 +187,6 @@ def say_nothing(name: str, line: str) -> None:
 
 
 def free_port() -> int:
-    """A port of this machine that no one listens on."""
+    """Return a port of this machine that no one listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])

@@ -1,4 +1,4 @@
-"""What happens, on a terminal: what callers hear, beside what the app logs, in one order."""
+"""Tell on a terminal what callers do and hear, and what the app logs, in one order."""
 
 import io
 import os
@@ -14,18 +14,15 @@ from typing import TextIO
 from sandbox.call import Call
 
 COLUMNS = 80
-LEFT = 19  # columns, for the time and the name
+LEFT = 18  # columns, for the time and the name
 LOGGED = re.compile(r"\[[^]]*\] (\w+): (.*)")  # a line of the app's log: date, level, text
-UUID = re.compile(r"(?:\bleg )?\b([0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12})\b")
-URL = re.compile(r"https?://[^/ ]+/(?:[^/ ]*/)*([^/ ]+)")
+LEG = re.compile(r"(?:\bleg )?\b([0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12})\b(?: from …\d{4})?")
 WRONG = re.compile(
     r"→ (?:[45]|no answer)|^is cut off|^hears nothing|^app.py has ended|^warning|^error|^critical"
 )
-# What changes nothing for a reader, of webhooks and in the app's log.
-NO_NEWS = re.compile(
-    r"POST /webhooks/event (started|ringing|transfer) → 2\d\d"
-    r"|caller \d+: (started|ringing|transfer)|Running on .*"
-)
+NO_NEWS = re.compile(r"\S+: (started|ringing|transfer)|Running on .*")
+ONCE = re.compile(r"GET /static/.*")  # each caller's music is fetched
+SUM = re.compile(r"(?:warning: )?Sent .*")  # of a play: its callers come first
 RED = "\x1b[31m"
 PLAIN = "\x1b[0m"
 
@@ -34,8 +31,7 @@ class Story:
     """Prints lines to a file, which may be closed at any time, with one clock.
 
     `log` is the app's, in which `calls` are known by their uuid. Before each line comes what the
-    app has logged until then. It logs before it answers, so that all is in order, and a webhook's
-    line follows what became of it.
+    app has logged until then: it logs before it answers, so that all is in order.
     """
 
     def __init__(self, log: Path, calls: dict[str, Call], file: TextIO) -> None:
@@ -45,6 +41,8 @@ class Story:
         self._lock = threading.RLock()
         self._file = file
         self._is_terminal = file.isatty()
+        self._told: set[str] = set()
+        self._sums: list[str] = []
         if isinstance(file, io.TextIOWrapper):
             file.reconfigure(errors="replace")  # for an encoding that lacks an arrow
 
@@ -52,7 +50,7 @@ class Story:
         """Print a line about somebody."""
         with self._lock:
             self.read_log()
-            self._print(name, URL.sub(r"…/\1", line))
+            self._print(name, line)
 
     def read_log(self) -> None:
         """Print what the app has logged since the last line."""
@@ -61,17 +59,20 @@ class Story:
                 line = self._log.readline()
                 if not line.endswith(b"\n"):  # the app is about to write the rest
                     self._log.seek(-len(line), os.SEEK_CUR)
-                    return
-                self._print("app", self._in_words(line.decode(errors="replace").rstrip()))
+                    break
+                self._take(self._in_words(line.decode(errors="replace").rstrip()))
+            if not any(call.is_fetching for call in list(self._calls.values())):
+                self._print_sums()
 
     def close(self) -> None:
-        """Print what is left of the app's log, and nothing more."""
+        """Print what is left, and nothing more."""
         with self._lock:
             self.read_log()
+            self._print_sums()
             self._log.close()
 
     def _in_words(self, line: str) -> str:
-        """A line of the app's log without date and level, and with callers by their names."""
+        """Return a line of the app's log without its date, and with callers by their names."""
         logged = LOGGED.fullmatch(line)
         if logged:
             level, line = logged.groups()
@@ -80,15 +81,31 @@ class Story:
         names = {}
         for call in list(self._calls.values()):
             names[call.uuid.replace("-", "")] = call.name
-        for match in UUID.finditer(line):
+        for match in LEG.finditer(line):
             name = names.get(match[1].replace("-", ""))
             if name:
                 line = line.replace(match[0], name)
         return line
 
+    def _take(self, line: str) -> None:
+        """Print a line of the app's, unless it is no news, or its time has not come."""
+        if NO_NEWS.fullmatch(line) or line in self._told:
+            return
+        if ONCE.fullmatch(line):
+            self._told.add(line)
+        if SUM.fullmatch(line):
+            self._sums.append(line)
+        else:
+            self._print("app", line)
+
+    def _print_sums(self) -> None:
+        for line in self._sums:
+            self._print("app", line)
+        self._sums.clear()
+
     def _print(self, name: str, line: str) -> None:
         """Print a line after time and name, folded where the terminal is narrow."""
-        if self._log.closed or NO_NEWS.fullmatch(line):
+        if self._log.closed:
             return
         seconds = time.monotonic() - self._began
         columns = shutil.get_terminal_size().columns
@@ -97,7 +114,7 @@ class Story:
         text = textwrap.fill(
             line,
             max(columns - 1, 2 * LEFT),
-            initial_indent=f"{seconds:5.1f} s  {name:8}  ",
+            initial_indent=f"{seconds:5.1f} s  {name:7}  ",
             subsequent_indent=" " * LEFT,
             break_long_words=False,
             break_on_hyphens=False,

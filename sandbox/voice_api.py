@@ -11,9 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BufferedIOBase
 from typing import Any
 
 from werkzeug import Response
@@ -38,9 +36,14 @@ REGIONS = [  # where calls are controlled [Troubleshooting, Regions]
     "api-sg-1.nexmo.com",
 ]
 RATE = 15  # requests a second; above it, 429 [Troubleshooting, Capacity]
-PATH = re.compile("/v1/calls/([0-9A-Za-z-]+)(/stream)?")  # of a call, or of the audio in it
-CHUNK = re.compile(rb"([0-9a-fA-F]+)[ \t]*(?:;.*)?")  # its size, and extensions [RFC 9112, 7.1]
-LONGEST_LINE = 65536  # bytes of a chunk's first line, or of a trailer
+LONGEST = 64 * 1024  # bytes of a body
+BODY_WITHIN = 5  # seconds for which a body may be silent
+PATH = re.compile("/v1/calls(?:/|/([0-9A-Za-z-]+)(/stream|/talk|/dtmf)?)?")
+# By what a path leads to: what the OpenAPI file has, and of that what the sandbox does.
+METHODS = {"/": ["GET", "POST"], "": ["GET", "PUT"], "/stream": ["PUT", "DELETE"]}
+METHODS |= {"/talk": ["PUT", "DELETE"], "/dtmf": ["PUT"]}
+DONE = {"": ["GET"], "/stream": ["PUT", "DELETE"]}
+API_TIME = "{:%Y-%m-%d %H:%M:%S}"  # [OpenAPI file]
 
 
 @dataclass
@@ -114,16 +117,17 @@ class VoiceApi(ThreadingHTTPServer):
             abort(401, str(error))
 
     def control(self, asked: Asked) -> dict[str, Any]:
-        """Do what a request asks for, and give the answer's JSON; raises as `refusal` takes it."""
+        """Do what a request asks for, and return the response's JSON; raises as `refusal` takes."""
         match = PATH.fullmatch(asked.path)
         if match is None:
             abort(404, "no such path")
-        uuid, stream = match.groups()
-        allowed = ["GET"]
-        if stream:
-            allowed = ["PUT", "DELETE"]
-        if asked.method not in allowed:
+        uuid, part = match.groups("")
+        if not uuid:
+            part = "/"
+        if asked.method not in METHODS[part]:
             abort(405)
+        if asked.method not in DONE.get(part, []):
+            abort(501, f"not run here: {asked.method} {asked.path}")
         body = {}
         if asked.method == "PUT":
             if not is_json(asked.content_type):
@@ -135,7 +139,7 @@ class VoiceApi(ThreadingHTTPServer):
         if asked.host in REGIONS and asked.host != call.region:
             abort(404, "no such call in this region")
         if asked.method == "GET":
-            return call.describe()
+            return describe(call)
         if call.over.is_set() or not call.answered:
             abort(404, "the call is over, or not answered yet")
         if asked.method == "DELETE":
@@ -163,10 +167,11 @@ class Connection(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         try:
-            data = read_body(self.rfile, self.headers)
-        except ValueError as error:  # where the next request begins is not known
-            self.close_connection = True
-            self.send(refusal(RefusedError("body", str(error))))
+            data = self.read_body()
+        except (RefusedError, HTTPException) as error:
+            self.close_connection = True  # where the next request begins is not known
+            self.send(refusal(error))
+            self.discard()
             return
         path = self.requestline.split()[1]  # self.path has lost a second slash
         asked = Asked(
@@ -187,7 +192,35 @@ class Connection(BaseHTTPRequestHandler):
         asked.status = answer.status_code
         self.send(answer)
 
-    do_PUT = do_DELETE = do_POST = do_PATCH = do_OPTIONS = do_HEAD = do_GET
+    do_PUT = do_DELETE = do_POST = do_PATCH = do_OPTIONS = do_HEAD = do_TRACE = do_GET
+
+    def read_body(self) -> bytes:
+        """Return the request's body; raises RefusedError or HTTPException."""
+        if "Transfer-Encoding" in self.headers:
+            abort(411, "send a Content-Length: the sandbox reads no body in chunks")
+        length = self.headers.get("Content-Length", "0")
+        if not (length.isascii() and length.isdigit()):
+            raise RefusedError("Content-Length", "must be a number")
+        if len(length) > 9 or int(length) > LONGEST:
+            abort(413, f"the body must be {LONGEST} bytes at most")
+        self.connection.settimeout(BODY_WITHIN)
+        try:
+            data = self.rfile.read(int(length))
+        except TimeoutError:
+            abort(408, f"no more of the body came within {BODY_WITHIN} s")
+        self.connection.settimeout(None)
+        if len(data) < int(length):
+            raise RefusedError("body", "ends too early")
+        return data
+
+    def discard(self) -> None:
+        """Read what a client still sends: without that, the response might not reach it."""
+        self.wfile.flush()
+        self.connection.settimeout(1)
+        with suppress(OSError):
+            for _ in range(64):
+                if not self.rfile.read1(65536):
+                    return
 
     def respond(self, asked: Asked) -> Response:
         """Do what a request asks for that comes neither too often nor with a wrong token."""
@@ -220,37 +253,30 @@ def refusal(error: RefusedError | HTTPException) -> Response:
     return to_json(code, {"type": code, "title": error.name, "detail": error.description})
 
 
-def read_body(file: BufferedIOBase, headers: Message) -> bytes:
-    """A request's body; ValueError where it does not end as its headers say. [RFC 9112, 6 and 7]"""
-    coding = headers.get("Transfer-Encoding")
-    if coding is None:
-        length = headers.get("Content-Length", "0")
-        if not re.fullmatch("[0-9]+", length):
-            raise ValueError("its Content-Length is no number")
-        data = file.read(int(length))
-        if len(data) < int(length):
-            raise ValueError("it ends too early")
-        return data
-    if coding.lower() != "chunked":
-        raise ValueError("its Transfer-Encoding must be chunked")
-    data = b""
-    while True:
-        match = CHUNK.fullmatch(_read_line(file))
-        if match is None:
-            raise ValueError("a chunk's size is no hexadecimal number")
-        size = int(match[1], 16)
-        if not size:
-            break
-        data += file.read(size)
-        if _read_line(file):  # where it ends too early, this line does not end
-            raise ValueError("a chunk is longer than its size")
-    while _read_line(file):  # a trailer
-        pass
-    return data
+def describe(call: Call) -> dict[str, Any]:
+    """Return a call as the API describes it."""
+    described = {
+        "_links": {"self": {"href": f"/calls/{call.uuid}"}},
+        "uuid": call.uuid,
+        "conversation_uuid": call.parameters.get("conversation_uuid"),
+        "to": {"type": "phone", "number": call.parameters.get("to")},
+        "from": describe_caller(call),
+        "status": call.status,
+        "direction": "inbound",
+    }
+    if call.ended_at:
+        described |= call.lasted(API_TIME.format)
+    return described
 
 
-def _read_line(file: BufferedIOBase) -> bytes:
-    line = file.readline(LONGEST_LINE)
-    if not line.endswith(b"\n"):
-        raise ValueError("a line in it does not end")
-    return line.rstrip(b"\r\n")
+def describe_caller(call: Call) -> dict[str, Any] | None:
+    """Return whoever calls, as the API describes them."""
+    user = call.parameters.get("from_user")
+    if user:
+        return {"type": "app", "user": user}
+    caller = call.parameters.get("from")
+    if not caller:
+        return None
+    if str(caller).startswith(("sip:", "sips:")):
+        return {"type": "sip", "uri": caller}
+    return {"type": "phone", "number": caller}

@@ -150,7 +150,8 @@ def of_three(start: StartSandbox) -> InProcess:
 def test_three_callers_and_a_quorum_of_three(of_three: InProcess) -> None:
     first, second = of_three.dial(), of_three.dial()
     for caller in (first, second):
-        caller.hears(f"hears hold music: {of_three.public_url}/static/hold-music.mp3, MP3")
+        caller.hears("hears hold music: hold-music.mp3")
+        assert caller.ncco[-1]["musicOnHoldUrl"] == [f"{of_three.public_url}/static/hold-music.mp3"]
         assert not any("in the conference" in line for line in caller.story)
     third = of_three.dial()
     for caller in (first, second, third):

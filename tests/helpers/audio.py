@@ -10,10 +10,12 @@ from sandbox import FOLDER
 MUSIC = (FOLDER / "static" / "hold-music.mp3").read_bytes()
 
 
-def wav(bits: int = 16, channels: int = 1, hertz: int = 8000, **more: Any) -> bytes:
-    """A WAV of one second, if its header is right."""
+def wav(
+    bits: int = 16, channels: int = 1, hertz: int = 8000, seconds: float = 1, **more: Any
+) -> bytes:
+    """A WAV of this length, if its header is right."""
     coding, extra = more.get("coding", 1), more.get("extra", b"")
-    samples = bytes(max(1, bits // 8 * channels) * (hertz or 8000))
+    samples = bytes(max(1, bits // 8 * channels) * int((hertz or 8000) * seconds))
     form = struct.pack("<HHIIHH", coding, channels, hertz, hertz * 2, 2, bits) + extra
     size = more.get("size", len(samples))
     chunks: bytes = b"fmt " + struct.pack("<I", len(form)) + form + more.get("before", b"")

@@ -40,10 +40,19 @@ class Fault:
     close: str = ""  # the connection after the answer: "announced", or "silent"
 
 
+@dataclass(eq=False, kw_only=True)
 class HeardCall(Call):
     """A call whose story a test can wait for; `playing` is what the Voice API was told to play."""
 
+    story: list[str] = field(default_factory=list)
     playing: str | None = None
+
+    def show(self, **shown: Any) -> None:
+        """Keep what is told in words."""
+        with self.news:
+            if "line" in shown:
+                self.story.append(shown["line"])
+            super().show(**shown)
 
     def start_stream(self, url: str, loop: int, level: float) -> None:
         """Play audio, as the Voice API."""

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import re
 import threading
-import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from werkzeug import Response
 from werkzeug.serving import make_server
 
-from sandbox import FOLDER, Sandbox
+from sandbox import Sandbox
 from sandbox.phone import create_phone
 from tests.helpers.stub import StubbedSandbox
 from tests.helpers.waiting import wait_until
 
-MUSIC = (FOLDER / "static" / "hold-music.mp3").read_bytes()
-CONFERENCE = {"action": "conversation", "name": "Test"}
-TALK = {"action": "talk", "text": "<speak>One moment</speak>"}
-INPUT = {"action": "input", "type": ["dtmf"]}
 SOUNDS = "!audio.paused && audio.currentTime > 0.05 && audio.src.startsWith('blob:')"
 
 OpenPhone = Callable[..., Page]
@@ -123,25 +114,25 @@ def reads(page: Page, text: str) -> None:
     expect(page.get_by_role("log")).to_contain_text(text)
 
 
-def shows(page: Page, state: str | re.Pattern[str]) -> None:
-    """Wait until this is the state of the call, with its time."""
-    expect(page.locator("#now")).to_have_text(state)
-
-
 def is_in(page: Page, state: str) -> None:
-    """Wait until this is the state of the call, whatever the time."""
+    """Wait until this is the state of the call."""
     expect(page.get_by_role("status")).to_have_text(state)
 
 
+def has_time(page: Page, time: str) -> None:
+    """Wait until this is the time of the state."""
+    expect(page.get_by_role("timer")).to_have_text(time)
+
+
 def hints(page: Page, text: str) -> None:
-    """Wait until this is what the screen says below the state."""
-    expect(page.locator("#hint")).to_contain_text(text)
+    """Wait until this is on the screen, where it can be seen."""
+    expect(page.locator("#screen").get_by_text(text)).to_be_visible()
 
 
 def enter(page: Page) -> None:
     """Dial, and wait until the caller is in the conference."""
     press(page, "Dial")
-    reads(page, "You are in the conference")
+    reads(page, "is in the conference")
 
 
 def wait_for(page: Page, script: str) -> None:
@@ -149,27 +140,10 @@ def wait_for(page: Page, script: str) -> None:
     wait_until(lambda: page.evaluate(script), script)
 
 
-def music(sandbox: StubbedSandbox) -> str:
-    """The public address of the bundled music."""
-    sandbox.files["/music.mp3"] = Response(MUSIC, mimetype="audio/mpeg")
-    return f"{sandbox.public_url}/music.mp3"
-
-
-def stream(sandbox: StubbedSandbox, **more: Any) -> dict[str, Any]:
-    """An action that plays the music."""
-    return {"action": "stream", "streamUrl": [music(sandbox)], **more}
-
-
-def hold(sandbox: StubbedSandbox) -> dict[str, Any]:
-    """An action that lets a caller wait with music."""
-    return {**CONFERENCE, "startOnEnter": False, "musicOnHoldUrl": [music(sandbox)]}
-
-
 def play(sandbox: StubbedSandbox, url: str = "", loop: int = 1, level: float = 0) -> None:
     """Play the music, or what is at another address, into every call, as the Voice API does."""
-    url = url or music(sandbox)
     for call in sandbox.calls.values():
-        call.start_stream(url, loop, level)
+        call.start_stream(url or sandbox.music, loop, level)
 
 
 def speak(page: Page) -> None:
@@ -186,15 +160,3 @@ def speak_at_once(page: Page) -> None:
     """Give the browser a voice that needs no time."""
     speak(page)
     page.evaluate("() => { speechSynthesis.speak = (words) => words.onend(); }")
-
-
-def add_wav(sandbox: StubbedSandbox, seconds: float, bits: int = 16) -> str:
-    """Let the app have a WAV of silence; gives its public address."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as audio:
-        audio.setnchannels(1)
-        audio.setsampwidth(bits // 8)
-        audio.setframerate(8000)
-        audio.writeframes(bytes(int(8000 * seconds) * bits // 8))
-    sandbox.files["/silence.wav"] = Response(file.getvalue(), mimetype="audio/wav")
-    return f"{sandbox.public_url}/silence.wav"

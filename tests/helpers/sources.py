@@ -9,6 +9,8 @@ import pytest
 # Each rule is followed by its source and that source's date, or its version where it has none.
 REFERENCE = "NCCO reference, undated"
 SDK = "Python SDK, 4.9.1"
+NCCO_2021 = "NCCO reference of 2021: steps are documented for stream alone"
+TUTORIAL = "Vonage's tutorial, Call whisper; against the Python SDK, 4.9.1: a boolean"
 JAVA = "Java SDK, undated; against the NCCO reference, 2021: the next one that is no stream"
 OPENAPI = "OpenAPI file of the Voice API, April 2021"
 NODE = "Node SDK, 1.21; Vonage's API sandbox, August 2025; against the Python SDK, 4.9.1: a number"

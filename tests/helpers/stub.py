@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from werkzeug import Request, Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from sandbox import Call
+from tests.helpers.audio import MUSIC, wav
 from tests.helpers.faults import FaultySandbox
+
+CONFERENCE: dict[str, Any] = {"action": "conversation", "name": "Conference"}
+TALK = {"action": "talk", "text": "<speak>One moment</speak>"}
+INPUT = {"action": "input", "type": ["dtmf"], "dtmf": {"maxDigits": 1}}
 
 
 @dataclass(frozen=True)
@@ -28,15 +34,17 @@ class Webhook:
 class StubbedSandbox(FaultySandbox):
     """Answers the answer webhook with `answers`, one each, of which the last one stays.
 
-    An answer is an NCCO, or a Response. `webhooks` is what came in.
+    An answer is an NCCO, or a Response. `webhooks` is what came in. `music` and `short` are the
+    addresses of audio of 32 s and of a moment.
     """
 
     def start_app(self) -> None:
         """Serve the stub on the app's port."""
-        self.answers: list[Any] = [[{"action": "conversation", "name": "Conference"}]]
+        self.answers: list[Any] = []
         self.webhooks: list[Webhook] = []
         self.arrived = threading.Condition()
         self.files: dict[str, Response] = {}
+        self.reset()
         options: dict[str, Any] = {"threaded": True, "request_handler": _Silent}
         self._stub = make_server("127.0.0.1", self.port, self._serve, **options)
         threading.Thread(target=self._stub.serve_forever, args=(0.02,), daemon=True).start()
@@ -52,7 +60,22 @@ class StubbedSandbox(FaultySandbox):
         self.hang_up_all()
         for kept in (self.calls, self.webhooks, self.asked, self.files, self.web):
             kept.clear()
-        self.answers[:] = [[{"action": "conversation", "name": "Conference"}]]
+        self.answers[:] = [[CONFERENCE]]
+        self.music = self.add_file("/music.mp3", MUSIC)
+        self.short = self.add_file("/short.wav", wav(seconds=0.01))
+
+    def add_file(self, path: str, content: Any, **options: Any) -> str:
+        """Serve a file, as audio unless the options say otherwise; gives its public address."""
+        self.files[path] = Response(content, **{"mimetype": "audio/mpeg", **options})
+        return self.public_url + path
+
+    def stream(self, url: str = "", **more: Any) -> dict[str, Any]:
+        """An action that plays the music, or what is at another address."""
+        return {"action": "stream", "streamUrl": [url or self.music], **more}
+
+    def hold(self, url: str = "") -> dict[str, Any]:
+        """An action that lets a caller wait with music."""
+        return {**CONFERENCE, "startOnEnter": False, "musicOnHoldUrl": [url or self.music]}
 
     def events(self, call: Call) -> list[dict[str, Any]]:
         """The parameters of the events about a call that came in."""
@@ -61,11 +84,12 @@ class StubbedSandbox(FaultySandbox):
         return [one for one in events if {one.get("uuid"), one.get("conversation_uuid")} & {*ids}]
 
     def rtc(self, call: Call, number: int) -> list[dict[str, Any]]:
-        """The parameters of the first RTC events about a call, which this waits for."""
+        """The parameters of the RTC events about a call, as they happened, once so many came."""
 
         def find() -> list[dict[str, Any]]:
             events = [one.parameters for one in self.webhooks if one.path == "/webhooks/rtc"]
-            return [event for event in events if event["body"]["channel"]["id"] == call.uuid]
+            own = [event for event in events if event["body"]["channel"]["id"] == call.uuid]
+            return sorted(own, key=itemgetter("timestamp"))
 
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(find()) >= number, 5), find()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -104,11 +105,29 @@ def test_another_content_type_gets_415(sandbox: StubbedSandbox, example: Any) ->
 @rules(
     ("GET /stream", ("GET", "/stream"), OPENAPI),
     ("POST /stream", ("POST", "/stream"), OPENAPI),
-    ("PUT", ("PUT", ""), OPENAPI),
+    ("HEAD", ("HEAD", ""), OPENAPI),
+    ("DELETE", ("DELETE", ""), OPENAPI),
+    ("GET /talk", ("GET", "/talk"), OPENAPI),
+    ("DELETE /dtmf", ("DELETE", "/dtmf"), OPENAPI),
 )
 def test_another_method_gets_405(sandbox: StubbedSandbox, example: tuple[str, str]) -> None:
     method, path = example
     assert ask(sandbox, sandbox.dial().uuid + path, BODY, method=method).status_code == 405
+
+
+@rules(
+    ("getCalls", ("GET", ""), OPENAPI),
+    ("createCall", ("POST", ""), OPENAPI),
+    ("updateCall", ("PUT", "{uuid}"), OPENAPI),
+    ("startTalk", ("PUT", "{uuid}/talk"), OPENAPI),
+    ("stopTalk", ("DELETE", "{uuid}/talk"), OPENAPI),
+    ("startDTMF", ("PUT", "{uuid}/dtmf"), OPENAPI),
+)
+def test_what_is_not_run_gets_501(sandbox: StubbedSandbox, example: tuple[str, str]) -> None:
+    method, path = example
+    response = ask(sandbox, path.format(uuid=sandbox.dial().uuid), {}, method=method)
+    assert response.status_code == 501
+    assert response.json()["detail"].startswith(f"not run here: {method} /v1/calls/")
 
 
 @rules(
@@ -155,7 +174,7 @@ def test_a_leg_that_is_over_or_not_answered_yet_or_unknown_gets_404(
     for leg in (over.uuid, ringing.uuid, "63f61863-4a51-4f6b-86e1-46edebcf9356", "x"):
         assert ask(sandbox, f"{leg}/stream", BODY).status_code == 404
         assert ask(sandbox, f"{leg}/stream", method="DELETE").status_code == 404
-    for path in (f"{ringing.uuid}/stream/", f"{ringing.uuid}//stream", f"{ringing.uuid}/talk"):
+    for path in (f"{ringing.uuid}/stream/", f"{ringing.uuid}//stream", f"{ringing.uuid}/sing"):
         assert ask(sandbox, path, BODY).status_code == 404
 
 
@@ -170,6 +189,10 @@ def test_a_call_is_described_from_ringing_to_its_end(sandbox: StubbedSandbox) ->
     known = described(sandbox, call)
     assert (known["status"], known["uuid"], known["duration"]) == ("completed", call.uuid, "0")
     assert set(known) >= LASTS
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", known["start_time"])
+    never = sandbox.dial(pick_up=False)
+    never.hang_up()
+    assert LASTS - set(described(sandbox, never)) == {"start_time"}
     assert ask(sandbox, "63f61863-4a51-4f6b-86e1-46edebcf9356", method="GET").status_code == 404
 
 

@@ -11,6 +11,7 @@ import pytest
 from werkzeug import Response
 
 from sandbox import sound
+from sandbox.music import Music
 from tests.helpers.audio import MUSIC, wav
 from tests.helpers.ports import free_port
 from tests.helpers.stub import StubbedSandbox
@@ -18,11 +19,8 @@ from tests.helpers.stub import StubbedSandbox
 HTML = "<p>No such file</p>"
 
 
-@pytest.fixture
-def sandbox(sandbox: StubbedSandbox) -> StubbedSandbox:
-    """A sandbox whose app answers with a conference, and has the bundled music."""
-    sandbox.files["/music.mp3"] = Response(MUSIC, mimetype="audio/mpeg")
-    return sandbox
+def fetch(sandbox: StubbedSandbox, url: str) -> None:
+    Music(sandbox, url).fetch()
 
 
 @pytest.mark.parametrize(
@@ -70,13 +68,11 @@ def test_audio_on_this_machine_or_its_network_is_out_of_reach(
     sandbox: StubbedSandbox, host: str
 ) -> None:
     with pytest.raises(ValueError, match="cannot reach"):
-        sandbox.fetch(f"http://{host}/a.mp3")
+        fetch(sandbox, f"http://{host}/a.mp3")
 
 
 def test_hold_music_is_an_mp3(sandbox: StubbedSandbox) -> None:
-    sandbox.files["/a.wav"] = Response(wav(), mimetype="audio/wav")
-    hold = {"startOnEnter": False, "musicOnHoldUrl": [sandbox.public_url + "/a.wav"]}
-    sandbox.answers = [[{"action": "conversation", "name": "WAV", **hold}]]
+    sandbox.answers = [[sandbox.hold(sandbox.short)]]
     sandbox.dial().hears("could not be played: musicOnHoldUrl must be an MP3, not a WAV")
 
 
@@ -157,14 +153,14 @@ def test_audio_without_end_is_given_up_in_time(
     sandbox.files["/radio"] = Response(slowly(part), mimetype="audio/mpeg")
     began = time.monotonic()
     with pytest.raises(ValueError, match=r"it does not end within 0\.2 s, like internet radio"):
-        sandbox.fetch(sandbox.public_url + "/radio")
+        fetch(sandbox, sandbox.public_url + "/radio")
     assert time.monotonic() - began < 2
 
 
 def test_audio_without_end_that_comes_fast_is_given_up(sandbox: StubbedSandbox) -> None:
     sandbox.files["/fast"] = Response(itertools.repeat(bytes(10**6)), mimetype="audio/mpeg")
     with pytest.raises(ValueError, match="it is longer than 50 MB"):
-        sandbox.fetch(sandbox.public_url + "/fast")
+        fetch(sandbox, sandbox.public_url + "/fast")
 
 
 def test_a_silent_server_is_given_up_in_time(
@@ -174,12 +170,32 @@ def test_a_silent_server_is_given_up_in_time(
     with socket.create_server(("127.0.0.1", 0)) as server:
         sandbox.web["silent.example"] = f"http://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(ValueError, match=r"it timed out after 0\.2 s"):
-            sandbox.fetch("https://silent.example/a.mp3")
+            fetch(sandbox, "https://silent.example/a.mp3")
 
 
 def test_what_cannot_be_reached_is_said_in_words(sandbox: StubbedSandbox) -> None:
-    with pytest.raises(ValueError, match=r"its host, nowhere\.invalid, has no address"):
-        sandbox.fetch("https://nowhere.invalid/a.mp3")
+    with pytest.raises(ValueError, match=r"DNS lookup failed for nowhere\.invalid"):
+        fetch(sandbox, "https://nowhere.invalid/a.mp3")
     sandbox.web["closed.example"] = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(ValueError, match="it cannot be reached"):
-        sandbox.fetch("https://closed.example/a.mp3")
+        fetch(sandbox, "https://closed.example/a.mp3")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://[::::]/a.mp3",
+        "https://exa[mple.com/a.mp3",
+        "https://exa\ud800mple.com/a.mp3",
+        "https://example.com:99999/a.mp3",
+        "ftp://example.com/a.mp3",
+    ],
+)
+def test_an_address_that_is_none_is_nothing_to_hear(sandbox: StubbedSandbox, url: str) -> None:
+    call = sandbox.dial()
+    call.start_stream(url, 1, 0)
+    call.hears("hears nothing: a.mp3 could not be played: its address is not valid")
+    (done,) = sandbox.rtc(call, 1)
+    assert done["body"]["error"] == "its address is not valid"
+    call.hang_up()
+    assert call.ended.is_set()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl
@@ -14,24 +16,13 @@ import jwt
 import pytest
 from werkzeug import Response
 
-from tests.helpers.audio import MUSIC, wav
+from tests.helpers.audio import MUSIC
 from tests.helpers.faults import HeardCall
-from tests.helpers.stub import StubbedSandbox, Webhook
+from tests.helpers.stub import CONFERENCE, INPUT, TALK, StubbedSandbox, Webhook
+from tests.helpers.waiting import wait_until
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-INPUT = {"action": "input", "type": ["dtmf"]}
-
-
-@pytest.fixture
-def sandbox(sandbox: StubbedSandbox) -> StubbedSandbox:
-    """A sandbox whose app answers with a conference, and has the bundled music."""
-    sandbox.files["/music.mp3"] = Response(MUSIC, mimetype="audio/mpeg")
-    return sandbox
-
-
-def stream(sandbox: StubbedSandbox, path: str = "/music.mp3", **more: Any) -> dict[str, Any]:
-    """An action that plays a file of the app."""
-    return {"action": "stream", "streamUrl": [sandbox.public_url + path], **more}
+MUSIC_HEARD = "hears music: music.mp3, 32 s"
 
 
 # Webhooks
@@ -82,7 +73,6 @@ def test_a_caller_has_from_or_from_user(sandbox: StubbedSandbox) -> None:
     assert {"from", "from_user"} & set(call.parameters) == {"from_user"}
     call.hang_up()
     assert all("from" not in event for event in sandbox.events(call))
-    assert call.describe()["from"] == {"type": "app", "user": "alice"}
 
 
 def test_the_events_of_a_call(sandbox: StubbedSandbox) -> None:
@@ -103,31 +93,50 @@ def test_the_events_of_a_call(sandbox: StubbedSandbox) -> None:
     assert events[3]["conversation_uuid_to"] == events[4]["conversation_uuid"]
     costs = {"start_time", "end_time", "rate", "price", "network", "duration"}
     assert set(events[4]) == usual | costs | {"disconnected_by", "sip_code"}
-    assert events[4]["duration"] == "0"
+    assert (events[4]["duration"], events[4]["sip_code"]) == ("0", 200)
     assert events[4]["disconnected_by"] == "user"
     times = [event["timestamp"] for event in events] + [events[4]["start_time"]]
     assert all(TIME.fullmatch(moment) for moment in [*times, events[4]["end_time"]])
+    assert times == sorted(times[:-1]) + times[-1:]
+    assert any(not moment.endswith(".000Z") for moment in times)
+
+
+def test_a_uuid_has_hyphens_as_often_as_not(sandbox: StubbedSandbox) -> None:
+    lengths = [len(sandbox.create_call().uuid) for _ in range(4)]
+    assert sorted(lengths) == [32, 32, 36, 36]
 
 
 @pytest.mark.parametrize(
-    ("status", "sent"),
+    ("status", "sent", "code", "by"),
     [
-        ("busy", ["busy", "completed"]),
-        ("timeout", ["timeout", "completed"]),
-        ("rejected", ["rejected"]),
-        ("completed", ["completed"]),
+        ("busy", ["busy", "completed"], 486, "user"),
+        ("timeout", ["timeout", "completed"], 408, "platform"),
+        ("cancelled", ["cancelled", "completed"], 487, "user"),
+        ("", ["cancelled", "completed"], 487, "user"),
+        ("failed", ["failed", "completed"], None, "user"),
+        ("rejected", ["rejected"], None, None),
     ],
 )
 def test_completed_follows_every_end_but_rejected(
-    sandbox: StubbedSandbox, status: str, sent: list[str]
+    sandbox: StubbedSandbox, status: str, sent: list[str], code: int | None, by: str | None
 ) -> None:
+    """With the SIP code of the reason, where the call was never answered."""
     call = sandbox.dial(pick_up=False)
     sandbox.webhooks.clear()
     call.hang_up(status)
-    assert [event["status"] for event in sandbox.events(call)] == sent
+    events = sandbox.events(call)
+    assert [event["status"] for event in events] == sent
     assert call.ended.is_set()
-    if status != "rejected":
-        assert sandbox.events(call)[-1]["start_time"] is None
+    assert (events[-1].get("sip_code"), events[-1].get("disconnected_by")) == (code, by)
+    assert "start_time" not in events[-1]
+
+
+def test_a_call_that_is_hung_up_before_it_is_answered_never_is(sandbox: StubbedSandbox) -> None:
+    call = sandbox.dial(pick_up=False)
+    call.hang_up()
+    call.pick_up()
+    assert (call.status, call.answered) == ("cancelled", None)
+    assert "answered" not in [event.get("status") for event in sandbox.events(call)]
 
 
 @pytest.mark.parametrize("answered_first", [True, False])
@@ -162,38 +171,62 @@ def test_an_event_that_fails_is_sent_once(sandbox: StubbedSandbox) -> None:
 
 
 def test_the_music_is_heard_to_its_end(sandbox: StubbedSandbox) -> None:
-    sandbox.files["/short.wav"] = Response(wav()[:-15900], mimetype="audio/wav")
-    sandbox.answers = [[stream(sandbox, "/short.wav", loop=2, level=-0.5), stream(sandbox)]]
+    sandbox.answers = [[sandbox.stream(sandbox.short, loop=2, level=-0.5), sandbox.stream()]]
     call = sandbox.dial()
-    call.hears("/short.wav, WAV of 0 s, 2 times at level -0.5")
+    call.hears("hears music: short.wav, 0 s, 2 times at level -0.5")
     call.hears("hears the music end")
-    call.hears("hears music: " + sandbox.public_url + "/music.mp3, MP3 of 32 s, 1 time")
+    call.hears(MUSIC_HEARD)
 
 
-def test_music_that_is_stopped_before_it_has_come_is_not_heard(sandbox: StubbedSandbox) -> None:
-    stopped = threading.Event()
+def never(sandbox: StubbedSandbox, asked: threading.Semaphore, path: str = "/never") -> str:
+    """The address of audio that never comes; `asked` counts how often somebody waits for it."""
 
-    def late() -> Iterator[bytes]:
-        stopped.wait(5)
-        yield MUSIC
+    def wait() -> Iterator[bytes]:
+        asked.release()
+        threading.Event().wait(5)
+        yield b""
 
-    sandbox.files["/late.mp3"] = Response(late(), mimetype="audio/mpeg")
+    return sandbox.add_file(path, wait())
+
+
+def test_music_does_not_wait_for_what_it_replaces(sandbox: StubbedSandbox) -> None:
+    asked = threading.Semaphore(0)
     call = sandbox.dial()
     call.hears("is in the conference")
-    call.start_stream(sandbox.public_url + "/late.mp3", 1, 0)
+    for number in range(3):
+        call.start_stream(never(sandbox, asked, f"/never{number}"), 1, 0)
+        assert asked.acquire(timeout=5)
+    call.start_stream(sandbox.music, 1, 0)
+    call.hears(MUSIC_HEARD, timeout=1)
     call.stop_stream()
-    stopped.set()
-    call.start_stream(sandbox.public_url + "/music.mp3", 1, 0)
-    call.hears("hears music: " + sandbox.public_url + "/music.mp3")
-    assert sounds(call)[2:] == ["conference", "music"]
+    call.start_stream(never(sandbox, asked), 1, 0)
+    assert asked.acquire(timeout=5)
+    call.stop_stream()
+    assert not call.is_fetching
+    call.start_stream(sandbox.short, 1, 0)
+    call.hears("hears the music end", timeout=1)
+    heard = [line for line in call.story if "hears music" in line or "nothing" in line]
+    assert heard == [MUSIC_HEARD, "hears music: short.wav, 0 s"]
+
+
+def test_no_thread_outlives_its_call(sandbox: StubbedSandbox) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        sandbox.web["silent.example"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        call = sandbox.dial()
+        call.hears("is in the conference")
+        before = threading.active_count()
+        for _ in range(40):
+            call.start_stream("https://silent.example/a.mp3", 1, 0)
+        wait_until(lambda: threading.active_count() <= before + 2, "the end of 39", 2)
+        call.hang_up()
+        wait_until(lambda: threading.active_count() < before, "the end of the last", 2)
 
 
 @pytest.mark.parametrize("keys", ["", "12"])
 def test_a_key_press_or_its_absence_is_sent(sandbox: StubbedSandbox, keys: str) -> None:
-    sandbox.files["/short.wav"] = Response(wav()[:-15990], mimetype="audio/wav")
-    path, loop = ("/music.mp3", 10**400) if keys else ("/short.wav", 1)
-    music = stream(sandbox, path, bargeIn=True, loop=loop)
-    sandbox.answers = [[music, INPUT]]
+    url, loop = (sandbox.music, 10**400) if keys else (sandbox.short, 1)
+    asked = {**INPUT, "dtmf": {"maxDigits": 2, "timeOut": 0}}
+    sandbox.answers = [[sandbox.stream(url, bargeIn=True, loop=loop), asked]]
     call = sandbox.dial()
     if keys:
         call.hears("hears music")
@@ -201,61 +234,99 @@ def test_a_key_press_or_its_absence_is_sent(sandbox: StubbedSandbox, keys: str) 
         call.hears("hears the music stop")
     call.hears("hears the end of the NCCO")
     assert call.ended.wait(5)
-    (pressed,) = [event["dtmf"] for event in sandbox.events(call) if "dtmf" in event]
-    assert pressed == {"digits": keys, "timed_out": not keys}
+    assert pressed(sandbox, call) == {"digits": keys, "timed_out": not keys}
     assert sandbox.events(call)[-1]["disconnected_by"] == "platform"
 
 
+def pressed(sandbox: StubbedSandbox, call: HeardCall) -> Any:
+    """What the app was told of the keys."""
+    (keys,) = [event["dtmf"] for event in sandbox.events(call) if "dtmf" in event]
+    return keys
+
+
+@pytest.mark.parametrize(
+    ("dtmf", "keys", "sent"),
+    [
+        ({"timeOut": 1}, "5", {"digits": "5", "timed_out": True}),
+        ({"maxDigits": 2, "timeOut": 10}, "567", {"digits": "56", "timed_out": False}),
+        (None, "5678", {"digits": "5678", "timed_out": False}),
+    ],
+)
+def test_an_input_waits_for_keys(
+    sandbox: StubbedSandbox, dtmf: Any, keys: str, sent: dict[str, Any]
+) -> None:
+    """For 4, and 3 s for each, unless it says otherwise. [NCCO reference of 2021]"""
+    sandbox.answers = [[{**INPUT, "dtmf": dtmf}]]
+    call = sandbox.dial()
+    seconds = 3 if dtmf is None else dtmf["timeOut"]
+    call.hears(f"may press keys, the next within {seconds} s")
+    began = time.monotonic()
+    for key in keys:
+        call.press(key)
+    assert call.ended.wait(5)
+    assert pressed(sandbox, call) == sent
+    assert (time.monotonic() - began >= 1) == sent["timed_out"]
+
+
 def test_a_key_press_does_nothing_without_barge_in(sandbox: StubbedSandbox) -> None:
-    sandbox.answers = [[stream(sandbox)]]
+    sandbox.answers = [[sandbox.stream()]]
     call = sandbox.dial()
     call.hears("hears music")
     call.press()
+    assert call.story[-1] == "presses 1: nothing listens for keys"
     assert not call.over.wait(0.1)
 
 
+def test_what_is_not_run_is_said(sandbox: StubbedSandbox) -> None:
+    conference = {**CONFERENCE, "endOnExit": True, "eventUrl": ["https://a.example/"]}
+    asked: dict[str, Any] = {"action": "input", "type": ["speech"], "speech": {}, "eventUrl": None}
+    sandbox.answers = [[{"action": "record", "split": None}, TALK, asked, conference]]
+    call = sandbox.dial()
+    call.hears("is in the conference")
+    assert [line for line in call.story if "not run here" in line] == [
+        f"{what}: not run here"
+        for what in ("record", "input of speech", "conversation with endOnExit")
+    ] + ["conversation with eventUrl: not run here"]
+
+
 def test_hold_music_ends_when_the_conference_starts(sandbox: StubbedSandbox) -> None:
-    conference = {"action": "conversation", "name": "Quorum"}
-    hold = {"startOnEnter": False, "musicOnHoldUrl": [sandbox.public_url + "/music.mp3"]}
-    sandbox.answers = [
-        [{**conference, **hold}],
-        [{**conference, **hold}],
-        [conference],
-        [{**conference, **hold}],
-    ]
+    sandbox.answers = [[sandbox.hold()], [sandbox.hold()], [CONFERENCE], [sandbox.hold()]]
     waiting, silent = sandbox.dial(), sandbox.dial()
     for call in (waiting, silent):
         call.hears("waits for the conference to start")
-        call.hears("hears hold music")
-    silent.start_stream(sandbox.public_url + "/music.mp3", 1, 0)  # in place of the hold music
+        call.hears("hears hold music: music.mp3, 32 s, forever")
+    silent.start_stream(sandbox.music, 1, 0)  # in place of the hold music
     silent.hears("hears music")
     starter = sandbox.dial()
-    waiting.hears("hears the music stop, is in the conference, with 2 more")
-    assert silent.hears("is in the conference").startswith("is in")
-    starter.hears("is in the conference, with 2 more")
+    waiting.hears("is in the conference, with 2 more: silence until Play")
+    assert waiting.story[-2] == "hears the music stop"
+    assert silent.hears("is in the conference") == "is in the conference, with 2 more"
+    starter.hears("is in the conference, with 2 more: silence until Play")
     assert sandbox.dial().hears("is in").startswith("is in the conference, with 3 more")
 
 
+@pytest.mark.parametrize("starts", [False, "false"])
+def test_a_conference_that_everybody_has_left_has_to_start_again(
+    sandbox: StubbedSandbox, starts: Any
+) -> None:
+    sandbox.answers = [[{**CONFERENCE, "startOnEnter": "true"}]]
+    first = sandbox.dial()
+    first.hears("is in the conference, alone: silence until Play")
+    first.hang_up()
+    sandbox.answers = [[{**CONFERENCE, "startOnEnter": starts}]]
+    sandbox.dial().hears("waits for the conference to start")
+
+
 def test_hold_music_is_not_stopped_with_what_the_app_plays(sandbox: StubbedSandbox) -> None:
-    hold = {"startOnEnter": False, "musicOnHoldUrl": [sandbox.public_url + "/music.mp3"]}
-    sandbox.answers = [[{"action": "conversation", "name": "Hold", **hold}]]
+    sandbox.answers = [[sandbox.hold()]]
     call = sandbox.dial()
     call.hears("hears hold music")
     call.stop_stream()
     assert "hears the music stop" not in call.story
-    call.start_stream(sandbox.public_url + "/music.mp3", 1, 0)
+    call.start_stream(sandbox.music, 1, 0)
     call.hears("hears music")
     call.stop_stream()
     assert call.story[-1] == "hears the music stop"
-
-
-def test_a_conference_that_everybody_has_left_has_to_start_again(sandbox: StubbedSandbox) -> None:
-    conference = {"action": "conversation", "name": "Again"}
-    sandbox.answers = [[conference], [{**conference, "startOnEnter": False}]]
-    first = sandbox.dial()
-    first.hears("is in the conference, alone")
-    first.hang_up()
-    sandbox.dial().hears("waits for the conference to start")
 
 
 # When a caller is heard, so that the next one can dial
@@ -280,7 +351,7 @@ def test_a_caller_is_heard_whatever_the_app_answers(
 
 
 def test_a_caller_who_is_still_spoken_to_is_not_heard_yet(sandbox: StubbedSandbox) -> None:
-    sandbox.answers = [[{"action": "talk", "text": "Hello"}, stream(sandbox)]]
+    sandbox.answers = [[{"action": "talk", "text": "Hello"}, sandbox.stream()]]
     call = sandbox.dial(pick_up=False)
     call.speaks = True
     call.pick_up()
@@ -290,89 +361,71 @@ def test_a_caller_who_is_still_spoken_to_is_not_heard_yet(sandbox: StubbedSandbo
     assert call.heard.wait(5)
 
 
-# What a phone gets
+# What a phone gets beside the story
 
 
-def sounds(call: HeardCall) -> list[Any]:
-    return [sound["what"] for sound in call.sounds]
-
-
-def test_a_phone_gets_what_is_heard_in_order(sandbox: StubbedSandbox) -> None:
-    sandbox.files["/music.mp3?x=1"] = sandbox.files["/music.mp3"]
-    talk = {"action": "talk", "text": "Hi", "level": 0.5, "bargeIn": True}
-    sandbox.answers = [[talk, INPUT, {"action": "conversation", "name": "Phone"}]]
-    call = sandbox.dial()
-    call.hears("is in the conference")
+def test_a_phone_gets_what_happens_in_order(sandbox: StubbedSandbox) -> None:
+    sandbox.add_file("/music.mp3?x=1", MUSIC)
+    sandbox.answers = [[{**TALK, "level": 0.55, "bargeIn": True}, INPUT, CONFERENCE]]
+    call = sandbox.dial({"from": "447700900123"})
+    call.hears("may press keys")
     call.press("5")
-    call.start_stream(sandbox.public_url + "/music.mp3?x=1", 10**12, 0.1)
+    call.hears("is in the conference")
+    call.start_stream(sandbox.music + "?x=1", 10**12, 0.1)
     call.hears("hears music")
     call.stop_stream()
     call.hang_up()
-    assert call.sounds == [
-        {"what": "dials", "uuid": call.uuid, "number": call.parameters["from"]},
-        {"what": "answered"},
-        {"what": "talk", "text": "Hi", "level": 0.5, "barges": True},
-        {"what": "conference", "others": 0},
-        {"what": "pressed", "digit": "5", "listened": False},
-        {
-            "what": "music",
-            "name": "music.mp3",
-            "kind": "music",
-            "times": 10**9,
-            "level": 0.1,
-            "seconds": pytest.approx(32, abs=0.1),
-            "barges": False,
-        },
-        {"what": "music stopped"},
-        {"what": "over", "why": "You hung up"},
+    who = {"uuid": call.uuid, "number": "+447700900123", "name": "…0123"}
+    heard = {"seconds": pytest.approx(32, abs=0.1), "times": 10**9, "level": 0.1}
+    line = "hears music: music.mp3, 32 s, 1000000000 times at level 0.1"
+    talk = {"sound": "talk", "text": "One moment", "level": 0.55}
+    assert call.happened == [
+        {"line": "dials", "place": "ringing", "state": "Ringing", **who},
+        {"place": "answered", "state": "Connected"},
+        {"line": 'hears "One moment"', "keys": True, **talk},
+        {"line": "may press keys, the next within 3 s", "sound": "silence", "keys": True},
+        {"line": "presses 5", "sound": "silence"},
+        {"keys": False},
+        {"place": "conference", "state": "In the conference, alone"},
+        {"line": "is in the conference, alone: silence until Play"},
+        {"line": line, "sound": "music", "keys": False, **heard},
+        {"sound": "silence"},
+        {"line": "hears the music stop"},
+        {"line": "hangs up", "place": "over", "state": "Call ended"},
     ]
     assert call.audio == MUSIC
 
 
-def test_a_phone_gets_hold_music_and_who_else_is_there(sandbox: StubbedSandbox) -> None:
-    conference = {"action": "conversation", "name": "Others"}
-    hold = {"startOnEnter": False, "musicOnHoldUrl": [sandbox.public_url + "/music.mp3"]}
-    sandbox.answers = [[{**conference, **hold}], [conference]]
+def states(call: HeardCall) -> list[Any]:
+    return [event["state"] for event in call.happened if "state" in event]
+
+
+def test_a_phone_gets_who_else_is_there(sandbox: StubbedSandbox) -> None:
+    sandbox.answers = [[sandbox.hold()], [CONFERENCE]]
     first = sandbox.dial()
     first.hears("hears hold music")
     second, third = sandbox.dial(), sandbox.dial()
     third.hears("is in the conference, with 2 more")
     second.hang_up()
-    assert sounds(first)[2:5] == ["waits", "music", "music stopped"]
-    assert (first.sounds[3]["kind"], first.sounds[3]["times"]) == ("hold music", 0)
-    assert [sound["others"] for sound in first.sounds[5:]] == [1, 2, 1]
-    assert [sound["others"] for sound in third.sounds[2:]] == [2, 1]
+    assert states(first)[2] == "Waiting for the conference to start"
+    there = [f"In the conference, with {others} more" for others in (1, 2, 1)]
+    assert states(first)[3:] == there
+    assert states(third)[2:] == there[1:]
     third.hang_up()
-    assert first.sounds[-1] == {"what": "conference", "others": 0}
+    assert states(first)[-1] == "In the conference, alone"
+    fourth = sandbox.dial()
+    fourth.hears("is in the conference")
+    sandbox.hang_up_all()
+    assert states(fourth)[2:] == ["In the conference, with 1 more", "The sandbox has ended"]
 
 
-def test_a_phone_gets_the_end_of_music_and_of_the_ncco(sandbox: StubbedSandbox) -> None:
-    sandbox.files["/short.wav"] = Response(wav()[:-15900], mimetype="audio/wav")
-    sandbox.answers = [[stream(sandbox, "/short.wav")]]
-    call = sandbox.dial()
-    assert call.ended.wait(5)
-    assert sounds(call)[2:] == ["music", "music over", "over"]
-    assert call.sounds[-1]["why"] == "The NCCO is at its end"
-
-
-def test_a_phone_gets_why_nothing_is_heard_and_why_it_is_cut_off(sandbox: StubbedSandbox) -> None:
-    sandbox.files["/gone.mp3"] = Response(status=404)
+def test_a_phone_gets_what_went_wrong(sandbox: StubbedSandbox) -> None:
     call = sandbox.dial()
     call.hears("is in the conference")
-    call.start_stream(sandbox.public_url + "/gone.mp3", 1, 0)
-    call.hears("hears nothing")
-    why = "gone.mp3 could not be played: it answers 404"
-    assert call.sounds[-1] == {"what": "nothing", "why": why}
+    call.start_stream(sandbox.add_file("/gone.mp3", b"", status=404), 1, 0)
+    line = call.hears("hears nothing: gone.mp3 could not be played: it answers 404")
+    assert call.happened[-1] == {"line": line, "sound": "silence", "trouble": True}
     sandbox.answers = [Response(status=500)]
-    over = sandbox.dial().sounds[-1]
-    assert (over["what"], over["why"][:40]) == ("over", "Cut off: The answer webhook answered 500")
-
-
-def test_a_key_ends_what_is_heard_and_a_phone_gets_that(sandbox: StubbedSandbox) -> None:
-    sandbox.answers = [[stream(sandbox, bargeIn=True), INPUT]]
-    call = sandbox.dial()
-    call.hears("hears music")
-    call.press("#")
-    assert call.ended.wait(5)
-    assert {"what": "pressed", "digit": "#", "listened": True} in call.sounds
-    assert sounds(call)[-3:] == ["pressed", "music stopped", "over"]
+    over = sandbox.dial().happened[-1]
+    assert over["line"].startswith("is cut off: The answer webhook answered 500")
+    assert (over["place"], over["trouble"]) == ("over", True)

@@ -43,10 +43,10 @@ def test_the_picture_in_the_readme_is_small(
         phone = open_phone(address)
         speak_at_once(phone)
         enter(phone)
-        is_in(phone, "In the conference with 2 others")
+        is_in(phone, "In the conference, with 2 more")
         page = visit(conference.app_url, width=776, height=640)
         press(page, "Play to all 3")
-        hints(phone, "You hear hold-music.mp3.")
+        hints(phone, "hears music: hold-music.mp3, 32 s")
         expect(page.get_by_text("Sent hold-music.mp3 to all 3 callers")).to_be_visible()
         for leg in conference.store.live():
             conference.store.note(leg.uuid, "playing")  # as Vonage says, sooner or later

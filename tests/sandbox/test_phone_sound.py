@@ -6,18 +6,14 @@ from typing import Any
 
 from playwright.sync_api import Browser, expect
 
+from tests.helpers.audio import wav
 from tests.helpers.browser import HiddenTab
 from tests.helpers.phone import (
-    CONFERENCE,
-    INPUT,
     SOUNDS,
-    TALK,
     OpenPhone,
     Phones,
-    add_wav,
     enter,
     hints,
-    hold,
     is_in,
     play,
     press,
@@ -26,11 +22,10 @@ from tests.helpers.phone import (
     serve,
     speak,
     speak_at_once,
-    stream,
     wait_for,
 )
 from tests.helpers.sandboxes import InProcess
-from tests.helpers.stub import StubbedSandbox
+from tests.helpers.stub import CONFERENCE, INPUT, TALK, StubbedSandbox
 from tests.helpers.waiting import wait_until
 
 
@@ -42,22 +37,23 @@ def test_dial_play_stop_and_hang_up(conference: InProcess, open_phone: OpenPhone
         enter(page)
         (call,) = conference.calls.values()
         number = f"+{call.parameters['from']}"
-        expect(page.get_by_role("heading", level=1)).to_have_text(f"Your phone, {number}")
-        hints(page, "You hear nothing, and that is right: no one is playing anything.")
+        expect(page.get_by_role("heading", level=1)).to_have_text(number)
+        hints(page, "is in the conference, alone: silence until Play")
+        hints(page, "Silence is right until somebody presses Play on")
         with page.expect_popup() as popup:
-            page.get_by_role("link", name="Open the app").click()
+            page.get_by_role("link", name="the app\u2019s page").click()
         app_page = popup.value
         expect(app_page).to_have_url(f"{conference.app_url}/")
         press(app_page, f"Play to {number}")
         wait_for(page, SOUNDS)
-        hints(page, "You hear hold-music.mp3.")
+        hints(page, "hears music: hold-music.mp3, 32 s")
         press(app_page, f"Stop for {number}")
         app_page.close()
         wait_for(page, "audio.paused")
-        reads(page, "The music was stopped.")
+        reads(page, "hears the music stop")
         expect(page.locator("body")).not_to_contain_text("ngrok.example")
         press(page, "Hang up")
-        reads(page, "You hung up.")
+        reads(page, "hangs up")
         wait_until(lambda: conference.store.live() == [])
 
 
@@ -78,16 +74,16 @@ def test_a_stream_has_its_level_and_its_loop_and_replaces_another(
 ) -> None:
     page = open_phone()
     enter(page)
-    url = add_wav(sandbox, 20)
+    url = sandbox.add_file("/silence.wav", wav(seconds=20))
     play(sandbox, url, level=0.5)
     wait_for(page, SOUNDS)
-    reads(page, "You hear silence.wav, 0:20 long, louder (level 0.5).")
+    reads(page, "hears music: silence.wav, 20 s at level 0.5")
     first = page.evaluate("audio.src")
     assert page.evaluate("[gain.gain.value, audio.loop]") == [1.5, False]
     play(sandbox, url, loop=0, level=-1)
     wait_for(page, f"{SOUNDS} && audio.src !== {first!r}")
     assert page.evaluate("[gain.gain.value, audio.loop]") == [0, True]
-    reads(page, "You hear silence.wav, 0:20 long, again and again, quieter (level -1): too quiet")
+    reads(page, "hears music: silence.wav, 20 s, forever at level -1")
 
 
 def test_a_stream_plays_so_many_times(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
@@ -96,9 +92,9 @@ def test_a_stream_plays_so_many_times(sandbox: StubbedSandbox, open_phone: OpenP
         "audio.addEventListener('ended', () => { window.rounds = (window.rounds ?? 0) + 1; })"
     )
     enter(page)
-    play(sandbox, add_wav(sandbox, 20), loop=2)
+    play(sandbox, sandbox.add_file("/silence.wav", wav(seconds=20)), loop=2)
     wait_for(page, SOUNDS)
-    reads(page, "You hear silence.wav, 0:20 long, 2 times.")
+    reads(page, "hears music: silence.wav, 20 s, 2 times")
     page.evaluate("window.rounds = 0; audio.currentTime = audio.duration - 0.1")
     wait_for(page, f"window.rounds === 1 && audio.currentTime < 1 && {SOUNDS}")
     page.evaluate("audio.currentTime = audio.duration - 0.1")
@@ -123,12 +119,12 @@ def test_what_follows_a_talk_waits_until_it_is_spoken(
     page = open_phone()
     speak(page)
     press(page, "Dial")
-    reads(page, "You hear a voice: “One moment”")
+    reads(page, 'hears "One moment"')
     wait_for(page, "window.speaking !== undefined")
     assert page.evaluate("speaking.text") == "One moment"
-    is_in(page, "Hearing a voice")
+    is_in(page, "Connected")
     page.evaluate("speaking.onend()")
-    is_in(page, "In the conference alone")
+    is_in(page, "In the conference, alone")
 
 
 def test_voices_that_come_late_are_waited_for(
@@ -143,18 +139,17 @@ def test_voices_that_come_late_are_waited_for(
     speak(page)
     page.evaluate("speechSynthesis.dispatchEvent(new Event('voiceschanged'))")
     wait_for(page, "window.speaking !== undefined")
-    hints(page, "You hear “One moment”.")
+    hints(page, 'hears "One moment"')
 
 
 def test_a_key_ends_the_music_with_barge_in(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
-    sandbox.answers = [[stream(sandbox, bargeIn=True), INPUT]]
+    sandbox.answers = [[sandbox.stream(bargeIn=True), INPUT]]
     page = open_phone()
     press(page, "Dial")
     wait_for(page, SOUNDS)
-    hints(page, "Any key ends it.")
     press(page, "hash")  # the keypad is open
-    reads(page, "You pressed # (it ends what you hear).")
-    reads(page, "The NCCO is at its end.")
+    reads(page, "presses #")
+    reads(page, "hears the end of the NCCO")
     assert page.evaluate("audio.paused")
     (call,) = sandbox.calls.values()
     assert call.ended.wait(5)
@@ -174,32 +169,32 @@ def test_the_keypad_is_open_while_a_key_does_something(
     expect(keys).to_be_visible()
     page.get_by_role("button", name="5", exact=True).focus()
     page.keyboard.press("Enter")
-    is_in(page, "In the conference alone")
+    is_in(page, "In the conference, alone")
     expect(keys).not_to_be_visible()
     expect(page.locator("summary")).to_be_focused()
     page.evaluate("speaking.onerror()")  # as a browser may say of what it was told to cancel
-    expect(page.get_by_role("log")).not_to_contain_text("no voice")
+    expect(page.locator("#voiceless")).not_to_be_visible()
     page.keyboard.press("Enter")
     press(page, "5")
-    reads(page, "You pressed 5 (nothing listens for keys in a conference).")
+    reads(page, "presses 5: nothing listens for keys")
     expect(keys).to_be_visible()
 
 
 def test_hold_music_ends_when_the_second_phone_dials(
     sandbox: StubbedSandbox, open_phone: OpenPhone
 ) -> None:
-    sandbox.answers = [[hold(sandbox)], [CONFERENCE]]
+    sandbox.answers = [[sandbox.hold()], [CONFERENCE]]
     first = open_phone()
     press(first, "Dial")
     wait_for(first, SOUNDS)
-    is_in(first, "Hearing hold music")
-    hints(first, "You hear hold music: music.mp3, again and again. The conference needs more")
+    hints(first, "hears hold music: music.mp3, 32 s, forever")
+    hints(first, "It needs more callers:")
     with first.expect_popup() as popup:
-        first.get_by_role("link", name="Open another phone").click()
+        first.get_by_role("link", name="open another phone").click()
     second = popup.value
     enter(second)
-    reads(first, "The music was stopped.")
-    is_in(first, "In the conference with 1 other")
+    reads(first, "hears the music stop")
+    is_in(first, "In the conference, with 1 more")
     wait_for(first, "audio.paused")
     second.close()
 
@@ -207,16 +202,15 @@ def test_hold_music_ends_when_the_second_phone_dials(
 def test_music_that_the_app_plays_goes_on_when_the_conference_starts(
     sandbox: StubbedSandbox, open_phone: OpenPhone
 ) -> None:
-    sandbox.answers = [[hold(sandbox)], [CONFERENCE]]
+    sandbox.answers = [[sandbox.hold()], [CONFERENCE]]
     page = open_phone()
     press(page, "Dial")
-    reads(page, "You hear hold music")
+    reads(page, "hears hold music")
     play(sandbox)
-    is_in(page, "Hearing music")
+    reads(page, "hears music")
     wait_for(page, SOUNDS)
     sandbox.dial()
-    is_in(page, "In the conference with 1 other")
-    hints(page, "You hear music.mp3.")
+    is_in(page, "In the conference, with 1 more")
     assert page.evaluate(SOUNDS)
 
 
@@ -224,22 +218,22 @@ def test_five_calls_sound_at_once_and_a_sixth_is_refused(
     sandbox: StubbedSandbox, open_phone: OpenPhone
 ) -> None:
     """A browser keeps six connections to a server, and each call takes one, in whatever tab."""
-    sandbox.answers = [[stream(sandbox)]]
+    sandbox.answers = [[sandbox.stream()]]
     page, other = open_phone(), open_phone()
     page.evaluate("others = [1, 2, 3, 4].map(() => new EventSource('/dial'))")
     wait_for(page, "others.every((one) => one.readyState === EventSource.OPEN)")
     press(page, "Dial")
     wait_for(page, SOUNDS)
     press(other, "Dial")
-    reads(other, "Only 5 calls at a time: hang up in another tab.")
+    reads(other, "Only 5 calls at a time: hang up in another tab")
     is_in(other, "Not dialled")
     expect(other.get_by_role("button", name="Dial")).to_be_enabled()
     page.bring_to_front()
     press_key(page, "1")
-    reads(page, "You pressed 1 (nothing listens for keys now).")
+    reads(page, "presses 1: nothing listens for keys")
     assert page.evaluate(SOUNDS)
     press(page, "Hang up")
-    reads(page, "You hung up.")
+    reads(page, "hangs up")
     other.bring_to_front()
     press(other, "Dial")
     wait_for(other, SOUNDS)
@@ -249,17 +243,18 @@ def test_five_calls_sound_at_once_and_a_sixth_is_refused(
 def test_why_nothing_is_heard(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
     page = open_phone()
     enter(page)
-    play(sandbox, add_wav(sandbox, 1, bits=24))
-    reads(page, "You hear nothing: silence.wav")
-    hints(page, "You hear nothing: silence.wav")
+    play(sandbox, sandbox.add_file("/silence.wav", wav(bits=24)))
+    reads(page, "hears nothing: silence.wav could not be played: it is a WAV of 24 bits")
+    expect(page.locator(".trouble")).to_contain_text("hears nothing: silence.wav")
     assert page.evaluate("audio.src").startswith("data:")
     page.route("**/audio", lambda route: route.fulfill(body="no music"))
     play(sandbox)
-    reads(page, "You hear nothing: this browser could not play music.mp3.")
+    reads(page, "hears nothing: this browser could not play it")
     page.unroute("**/audio")
-    play(sandbox, add_wav(sandbox, 0.2))
-    reads(page, "The music is over.")
-    hints(page, "The music is over. To hear music, press Play on the app")
+    play(sandbox, sandbox.short)
+    reads(page, "hears the music end")
+    hints(page, "hears the music end")
+    expect(page.locator(".trouble")).to_have_count(0)
 
 
 def test_music_that_is_replaced_is_not_played_on_or_later(
@@ -276,7 +271,7 @@ def test_music_that_is_replaced_is_not_played_on_or_later(
         play(sandbox)
     wait_for(page, "audio.paused")
     next(iter(sandbox.calls.values())).stop_stream()
-    reads(page, "The music was stopped.")
+    reads(page, "hears the music stop")
     with page.expect_response("**/audio"):
         late[0].continue_()
     page.unroute("**/audio")
@@ -295,7 +290,7 @@ def test_a_tab_in_the_background_sounds(
         lambda: tab.evaluate("document.readyState === 'complete' && typeof call === 'object'")
     )
     tab.evaluate("part('dial').click()")
-    wait_until(lambda: "in the conference" in tab.evaluate("part('story').textContent"))
+    wait_until(lambda: "is in the conference" in tab.evaluate("part('story').textContent"))
     wait_until(lambda: tab.evaluate("audio.ended"), "the silence that is played while dialling")
     front = HiddenTab(chromium, "about:blank")
     wait_until(lambda: tab.evaluate("document.visibilityState") == "hidden")

@@ -6,18 +6,25 @@ What no source says, and the sandbox does all the same, so that it is not decide
   texts and names pass. An unknown field of an action passes.
 - A caller without a number is described by the Voice API as `from: null`, a SIP caller by its URI,
   a user of the Client SDK as of type `app`.
-- `bargeIn` asks for `input` as the very next action, in `talk` as in `stream`. An `input` waits
-  for no more keys: it gives those that were pressed since the `bargeIn` before it began.
+- `bargeIn` asks for `input` as the very next action, in `talk` as in `stream`. An `input` counts
+  the keys that were pressed since the `bargeIn` before it began, and `timeOut` from the last key.
 - SSML tags are taken out before the 1,500 characters of a `talk` are counted.
 - The Voice API refuses in this order: rate, token, path and method, content type, body, call.
   Bodies other than those of 400 have `type`, `title` and `detail`. A call is found by its uuid as
   Vonage spelled it, and by GET for as long as the sandbox runs.
-- A body that does not end as its headers say gets 400, before all else, and its connection ends.
+- Before all else, a body in chunks gets 411, one above 64 KiB 413, one whose length is no number
+  400, one that stays away for 5 s 408, and its connection ends. The first is where the sandbox is
+  stricter than Vonage may be: the SDK always sends a length.
+- What the OpenAPI file has and the sandbox has not gets 501, once its token and its path are right.
+- A caller who hangs up before the call is answered has cancelled it, and `timeout` is the
+  platform's end. A reason whose SIP code no source gives has none.
 - Time-outs: connect 1 s, answer 5 s, event 10 s, audio 3 s and 10 s. An event is sent once.
-- Audio of a type text/* or JSON is refused, and what takes longer than 10 s or 50 MB; another type,
-  or none, passes. Five redirects are followed. How long it lasts is an estimate: an MP3 is taken to
-  be all like its first frame.
-- Music in place of hold music ends it for good. DELETE stops what the app plays, not hold music.
+- Audio is fetched by no proxy. A type of text/* or JSON is refused, and what takes longer than 10 s
+  or 50 MB; another type, or none, passes. Five redirects are followed. How long it lasts is an
+  estimate: an MP3 is taken to be all like its first frame.
+- A stream that is stopped or replaced while it is still fetched is over, an NCCO's, too, and has no
+  RTC events. Music in place of hold music ends it for good. DELETE stops what the app plays, not
+  hold music.
 - RTC's events come from hold music never; `audio:play` once audio has been fetched, and not where
   it could not be, of which `audio:play:done` has the `error`; `audio:play:stop` also where other
   audio or a key ends it; none at the call's end. All three have a `channel`, which is documented of
@@ -37,11 +44,13 @@ from werkzeug import Response
 from tests.helpers.sources import (
     DOWNLOAD,
     JAVA,
+    NCCO_2021,
     NO_SOURCE,
     OPENAPI,
     REFERENCE,
     SDK,
     TROUBLESHOOTING,
+    TUTORIAL,
     rules,
 )
 from tests.helpers.stub import StubbedSandbox
@@ -78,7 +87,9 @@ UNUSED = ("record", "connect", "notify", "wait", "transfer")
     ("talk: bargeIn before a conversation", [{**TALK, "bargeIn": True}, MEETING], NO_SOURCE),
     ("conversation: no name", [{"action": "conversation"}], REFERENCE),
     ("conversation: two musicOnHoldUrls", [{**MEETING, "musicOnHoldUrl": MUSIC * 2}], REFERENCE),
-    ("conversation: startOnEnter is text", [{**MEETING, "startOnEnter": "false"}], SDK),
+    ("conversation: startOnEnter is a word", [{**MEETING, "startOnEnter": "no"}], SDK),
+    ("talk: a lone surrogate", [{**TALK, "text": "\ud800"}], NO_SOURCE),
+    ("talk: level above 1", [{**TALK, "level": 1.01}], REFERENCE),
     ("conversation: mute with canSpeak", [{**MEETING, "mute": True, "canSpeak": ["x"]}], SDK),
     ("input: no type", [{"action": "input"}], SDK),
     ("input: type is empty", [{**INPUT, "type": []}], NO_SOURCE),
@@ -101,7 +112,10 @@ def test_an_ncco_is_refused(sandbox: StubbedSandbox, example: Any) -> None:
     ("stream: bargeIn before input", [{**STREAM, "bargeIn": True}, INPUT], REFERENCE),
     ("talk: 1,500 characters and tags", [{**TALK, "text": f"<speak>{'x' * 1500}</speak>"}], SDK),
     ("conversation with all fields", [{**MEETING, "endOnExit": True, "canHear": []}], REFERENCE),
+    ("conversation: startOnEnter is text", [{**MEETING, "startOnEnter": "false"}], TUTORIAL),
+    ("talk: a level between steps", [{**TALK, "level": 0.55}], NCCO_2021),
     ("input with all fields", [{**INPUT, "dtmf": {"timeOut": 3}, "speech": {"uuid": ["x"]}}], SDK),
+    ("a lone surrogate in a name", [{**MEETING, "name": "\ud800"}], NO_SOURCE),
     ("null", [{**STREAM, "level": None, "loop": None, "bargeIn": None}], NO_SOURCE),
     ("an unknown field", [{**STREAM, "volume": 11}], NO_SOURCE),
     ("actions that the app does not use", [{"action": name} for name in UNUSED], SDK),
@@ -110,6 +124,7 @@ def test_an_ncco_is_run(sandbox: StubbedSandbox, example: Any) -> None:
     sandbox.answers = [example]
     call = sandbox.dial()
     assert call.ncco == example
+    assert call.heard.wait(5)
     assert not any("is cut off" in line for line in call.story)
 
 

@@ -6,12 +6,14 @@ import io
 import os
 import pty
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from sandbox.story import Story
+from sandbox.story import LEFT, Story
+from tests.helpers.audio import MUSIC
 from tests.helpers.stub import StubbedSandbox
 
 DATE = "[2026-11-26 14:17:02,123]"
@@ -49,24 +51,25 @@ def told(output: io.StringIO) -> list[str]:
     lines = output.getvalue().splitlines()
     output.seek(0)
     output.truncate()
-    return [re.sub(r"^ *\d+\.\d s  ", "", line) for line in lines]
+    text = "\n".join(lines).replace("\n" + " " * LEFT, " ")  # unfolded
+    return [re.sub(r"^ *\d+\.\d s  ", "", line) for line in text.splitlines()]
 
 
 def test_what_the_app_has_logged_comes_before_a_line(
     story: Story, log: Path, output: io.StringIO
 ) -> None:
     add(log, f"{DATE} INFO: first\n")
-    story.say("caller 1", "second")
+    story.say("…0001", "second")
     add(log, f"{DATE} INFO: third\n")
     story.read_log()
-    assert told(output) == ["app       first", "caller 1  second", "app       third"]
+    assert told(output) == ["app      first", "…0001    second", "app      third"]
 
 
 def test_levels_go_but_for_what_went_wrong(story: Story, log: Path, output: io.StringIO) -> None:
     add(log, f"{DATE} INFO: good\n{DATE} WARNING: Not set up: X\n{DATE} ERROR: bad\nTraceback\n")
     story.read_log()
     lines = ["good", "warning: Not set up: X", "error: bad", "Traceback"]
-    assert told(output) == [f"app       {line}" for line in lines]
+    assert told(output) == [f"app      {line}" for line in lines]
 
 
 def test_a_line_is_printed_once_the_app_has_written_all_of_it(
@@ -77,21 +80,57 @@ def test_a_line_is_printed_once_the_app_has_written_all_of_it(
     assert told(output) == []
     add(log, "line\n")
     story.read_log()
-    assert told(output) == ["app       one line"]
+    assert told(output) == ["app      one line"]
 
 
-def test_callers_have_names(
+def test_callers_have_their_last_four_digits(
     story: Story, log: Path, sandbox: StubbedSandbox, output: io.StringIO
 ) -> None:
-    call = sandbox.dial()
-    other = "63f61863-4a51-4f6b-86e1-46edebcf9356"
-    bare = call.uuid.replace("-", "")
-    add(log, f"{DATE} INFO: leg {call.uuid} joined\n{DATE} INFO: to {bare}, leg {other}\n")
+    one, other = sandbox.dial({"from": "447700900123"}), sandbox.dial({"from": "447700900456"})
+    unknown = "63f61863-4a51-4f6b-86e1-46edebcf9356"
+    add(log, f"{DATE} INFO: leg {one.uuid} from …0123 joined: conference, 1 of 3 on the line\n")
+    add(log, f"{DATE} WARNING: Sent a.mp3 to 1 of 3 callers; no such call ({one.uuid}, ")
+    add(log, f"{other.uuid.replace('-', '')}, {unknown})\n")
     story.read_log()
     assert told(output) == [
-        f"app       {call.name} joined",
-        f"app       to {call.name}, leg {other}",
+        "app      …0123 joined: conference, 1 of 3 on the line",
+        f"app      warning: Sent a.mp3 to 1 of 3 callers; no such call (…0123, …0456, {unknown})",
     ]
+
+
+def test_the_bundled_music_is_fetched_once_for_a_reader(
+    story: Story, log: Path, output: io.StringIO
+) -> None:
+    add(log, f"{DATE} INFO: GET /static/hold-music.mp3: 200\n" * 3)
+    add(log, f"{DATE} INFO: GET /static/hold-music.mp3: 206\n")
+    story.read_log()
+    fetched = "app      GET /static/hold-music.mp3:"
+    assert told(output) == [f"{fetched} 200", f"{fetched} 206"]
+
+
+@pytest.mark.parametrize("line", ["INFO: Sent a.mp3 to all 2", "WARNING: Sent a.mp3 to 1 of 2"])
+def test_the_sum_of_a_play_comes_after_its_callers(
+    story: Story, log: Path, sandbox: StubbedSandbox, output: io.StringIO, line: str
+) -> None:
+    may_come = threading.Event()
+
+    def late() -> Iterator[bytes]:
+        may_come.wait(5)
+        yield MUSIC
+
+    call = sandbox.dial()
+    call.hears("is in the conference")
+    call.on_line = story.say
+    call.start_stream(sandbox.add_file("/late.mp3", late()), 1, 0)
+    add(log, f"{DATE} {line} callers\n{DATE} INFO: next\n")
+    story.read_log()
+    assert [one.split()[-1] for one in told(output)] == ["200", "next"]
+    may_come.set()
+    call.hears("hears music")
+    story.read_log()
+    heard, summed = told(output)
+    assert "hears music: late.mp3" in heard
+    assert summed.endswith("callers")
 
 
 def test_only_what_went_wrong_has_a_colour_and_only_on_a_terminal(
@@ -101,7 +140,7 @@ def test_only_what_went_wrong_has_a_colour_and_only_on_a_terminal(
     with os.fdopen(reads, "rb") as screen, os.fdopen(writes, "w") as file:
         on_terminal = Story(log, {}, file)
         for told_to in (on_terminal, story):
-            told_to.say("caller 1", "hears music")
+            told_to.say("…0001", "hears music")
             told_to.say("sandbox", "app.py has ended by itself, with status -9")
         on_terminal.close()
         good, wrong = (screen.readline().decode() for _ in range(2))
@@ -119,7 +158,7 @@ def test_what_is_no_news_is_left_out(
     add(log, f"{DATE} INFO: Running on http://localhost:9000 (Ctrl-C ends it)\n")
     story.read_log()
     lines = [f"{call.name}: answered", f"{call.name}: completed after 1 s"]
-    assert told(output) == [f"app       {line}" for line in lines]
+    assert told(output) == [f"app      {line}" for line in lines]
 
 
 def test_a_long_line_is_folded_under_its_beginning(
@@ -130,26 +169,14 @@ def test_a_long_line_is_folded_under_its_beginning(
     lines = output.getvalue().splitlines()
     assert len(lines) == 3
     assert max(len(line) for line in lines) < 80
-    assert [line[:19].strip() for line in lines[1:]] == ["", ""]
+    assert [line[:18].strip() for line in lines[1:]] == ["", ""]
     assert " ".join(lines).split().count("word") == 30
-
-
-def test_an_address_is_shortened_where_a_caller_hears_it_and_not_in_the_log(
-    story: Story, log: Path, output: io.StringIO
-) -> None:
-    story.say("caller 1", "hears music: https://a.example/static/b.mp3, MP3 of 32 s, 1 time")
-    add(log, f"{DATE} WARNING: http://localhost/static/b.mp3 is not public\n")
-    story.read_log()
-    assert told(output) == [
-        "caller 1  hears music: …/b.mp3, MP3 of 32 s, 1 time",
-        "app       warning: http://localhost/static/b.mp3 is not public",
-    ]
 
 
 def test_nothing_is_printed_once_it_is_closed(story: Story, log: Path, output: io.StringIO) -> None:
     add(log, f"{DATE} INFO: last\n")
     story.close()
-    assert told(output) == ["app       last"]
-    story.say("caller 1", "hears music")
+    assert told(output) == ["app      last"]
+    story.say("…0001", "hears music")
     story.read_log()
     assert told(output) == []

@@ -20,6 +20,7 @@ import requests
 from sandbox.__main__ import main
 from tests.helpers.ports import free_port
 from tests.helpers.processes import children_of, end
+from tests.helpers.waiting import wait_until
 
 Run = Callable[..., "Terminal"]
 COLUMNS = 80
@@ -99,13 +100,12 @@ class Terminal:
         self.lines += self.output
 
     def look_for_app(self) -> None:
-        """Remember the process of the app, which has a session of its own."""
+        """Remember the processes that it has started, which have sessions of their own."""
         self.apps.update(children_of(self.process))
 
     def app(self) -> int:
-        """The process of the app."""
-        (app,) = self.apps
-        return app
+        """The process of the app: another watches over it."""
+        return min(self.apps)
 
     def end(self, how: signal.Signals) -> int:
         """End it with a signal; gives its exit status, after a look for what is left."""
@@ -116,9 +116,13 @@ class Terminal:
     def wait(self) -> int:
         """Wait for its end; gives its exit status, after a look for what is left."""
         status = self.process.wait(15)
-        assert not any(Path(f"/proc/{app}").exists() for app in self.apps)
+        assert self.has_left_nothing()
         assert list(self.folder.iterdir()) == []
         return status
+
+    def has_left_nothing(self) -> bool:
+        """Whether all that it has started has ended."""
+        return not any(Path(f"/proc/{app}").exists() for app in self.apps)
 
     def kill(self) -> None:
         """End it and its app, whatever a test has done."""
@@ -164,67 +168,70 @@ def test_the_story_of_one_caller(run: Run) -> None:
     requests.get(phone, timeout=5).raise_for_status()
     terminal.reads("press Play on the page, or dial on the phone; Ctrl-C ends it")
     requests.get(f"http://localhost:{terminal.port}/stream", timeout=5).raise_for_status()
-    terminal.reads("POST /webhooks/rtc audio:play")
+    terminal.reads("hears music")
+    terminal.reads("Sent")  # by what is heard, and after it
     requests.get(f"http://localhost:{terminal.port}/stream/stop", timeout=5).raise_for_status()
-    terminal.reads("POST /webhooks/rtc audio:play:stop")
+    terminal.reads("hears the music stop")
     assert terminal.end(signal.SIGINT) == 0
     in_order(
         terminal,
         line("sandbox", f"the page:   http://localhost:{terminal.port}"),
         line("sandbox", r"the phone:  http://localhost:\d+"),
         line("sandbox", r"Vonage sees https://\w+\.ngrok\.example \(made up\)"),
-        line("caller 1", "dials"),
-        line("app", r"caller 1 from …0001 joined: .*"),
-        line("caller 1", "POST /webhooks/answer → 200 talk, conversation"),
-        line("caller 1", "POST /webhooks/event answered → 204"),
-        line("caller 1", 'hears "Please wait while we connect you to the conference"'),
-        line("caller 1", "is in the conference, alone"),
+        line("…0001", "dials"),
+        line("app", r"…0001 joined: .*"),
+        line("…0001", "POST /webhooks/answer → 200 talk, conversation"),
+        line("app", "…0001: answered"),
+        line("…0001", 'hears "Please wait while we connect you to the conference"'),
+        line("…0001", "is in the conference, alone: silence until Play"),
         line("sandbox", "press Play on the page, or dial on the phone; Ctrl-C ends it"),
-        line("caller 1", "the app asks: PUT /v1/calls/…/stream → 200"),
-        line("caller 1", r"hears music: …/hold-music\.mp3, MP3 of 32 s, 1 time"),
-        line("caller 1", r"POST /webhooks/rtc audio:play → 204"),
-        line("caller 1", "the app asks: DELETE /v1/calls/…/stream → 200"),
-        line("caller 1", "hears the music stop"),
-        line("caller 1", r"POST /webhooks/rtc audio:play:stop → 204"),
+        line("…0001", "the app asks: PUT /v1/calls/…/stream → 200"),
+        line("app", r"GET /static/hold-music\.mp3: 200"),
+        line("…0001", r"hears music: hold-music\.mp3, 32 s"),
+        line("…0001", "the app asks: DELETE /v1/calls/…/stream → 200"),
+        line("…0001", "hears the music stop"),
         line("sandbox", "the end: all hang up"),
-        line("caller 1", "hangs up"),
-        line("app", r"caller 1: completed after \d+ s"),
-        line("caller 1", "POST /webhooks/event completed → 204"),
+        line("…0001", "hangs up"),
+        line("app", r"…0001: completed after \d+ s"),
     )
     story = "\n".join(terminal.lines)
     assert max(len(one) for one in terminal.lines) < COLUMNS
-    assert not re.search("started|ringing|transfer|\x1b|[0-9a-f]{8}-[0-9a-f]{4}-", story)
+    assert not re.search(
+        "POST /webhooks/(event|rtc)|started|ringing|transfer|\x1b|[0-9a-f]{8}-[0-9a-f]{4}-", story
+    )
     assert not re.search(r"\d\d:\d\d:\d\d|INFO|GET / ", story)
 
 
 def test_each_caller_is_heard_before_the_next_one_dials(run: Run) -> None:
     terminal = run("--callers", "33", "--quorum", "3")
-    last = terminal.reads("caller 33  is in the conference, with 32 more")
+    last = terminal.reads("…0033    is in the conference, with 32 more")
     assert float(last.split()[0]) < 30  # seconds
     terminal.reads("press Play on the page")
     assert terminal.end(signal.SIGTERM) == 0
     in_order(
         terminal,
-        line("caller 1", "dials"),
-        line("caller 1", "waits for the conference to start"),
-        line("caller 1", r"hears hold music: …/hold-music\.mp3, MP3 of 32 s, forever"),
-        line("caller 2", "dials"),
-        line("caller 2", r"hears hold music: …/hold-music\.mp3, MP3 of 32 s, forever"),
-        line("caller 3", "dials"),
-        line("app", "caller 3 from …0003 joined: .*"),
-        line("caller 3", "POST /webhooks/answer → 200 talk, conversation"),
-        line("caller 1", "hears the music stop, is in the conference, with 2 more"),
-        line("caller 2", "hears the music stop, is in the conference, with 2 more"),
-        line("caller 3", "is in the conference, with 2 more"),
-        line("caller 4", "dials"),
+        line("…0001", "dials"),
+        line("…0001", "waits for the conference to start"),
+        line("…0001", r"hears hold music: hold-music\.mp3, 32 s, forever"),
+        line("…0002", "dials"),
+        line("…0002", r"hears hold music: hold-music\.mp3, 32 s, forever"),
+        line("…0003", "dials"),
+        line("app", "…0003 joined: .*"),
+        line("…0003", "POST /webhooks/answer → 200 talk, conversation"),
+        line("…0001", "hears the music stop"),
+        line("…0001", "is in the conference, with 2 more: silence until Play"),
+        line("…0002", "hears the music stop"),
+        line("…0002", "is in the conference, with 2 more: silence until Play"),
+        line("…0003", "is in the conference, with 2 more: silence until Play"),
+        line("…0004", "dials"),
         line("sandbox", "press Play on the page, or dial on the phone; Ctrl-C ends it"),
-        line("caller 33", "hangs up"),
+        line("…0033", "hangs up"),
     )
 
 
 def test_it_runs_where_windows_lacks_names_and_letters_without_losing_a_line(run: Run) -> None:
     terminal = run(program=ON_WINDOWS, PYTHONIOENCODING="cp1252")
-    terminal.reads("from …0001 joined")
+    terminal.reads("…0001 joined")
     terminal.reads("POST /webhooks/answer ? 200 talk, conversation")
     terminal.reads("is in the conference")
     assert terminal.end(signal.SIGINT) == 0
@@ -242,11 +249,11 @@ def test_it_is_the_same_whatever_the_users_env_file_says(
         terminal = run()
         terminal.reads("press Play on the page")
         requests.get(f"http://localhost:{terminal.port}/stream", timeout=5).raise_for_status()
-        terminal.reads("hears music: …/hold-music.mp3")
+        terminal.reads("hears music: hold-music.mp3")
         assert terminal.end(signal.SIGINT) == 0
     finally:
         file.unlink()
-    in_order(terminal, line("caller 1", "is in the conference, alone"))
+    in_order(terminal, line("…0001", "is in the conference, alone: silence until Play"))
 
 
 # The end
@@ -263,13 +270,21 @@ def test_a_closed_terminal_leaves_nothing_behind(run: Run) -> None:
 
 def test_music_instead_of_a_conference_and_the_end_of_the_app_ends_it(run: Run) -> None:
     terminal = run("--stream")
-    terminal.reads("caller 1  POST /webhooks/answer → 200 stream")
-    terminal.reads("caller 1  hears music: …/hold-music.mp3, MP3 of 32 s, 1 time")
+    terminal.reads("…0001    POST /webhooks/answer → 200 stream")
+    terminal.reads("…0001    hears music: hold-music.mp3, 32 s")
     os.kill(terminal.app(), signal.SIGKILL)
     terminal.reads("app.py has ended by itself, with status -9")
     terminal.read_all()
     assert "\x1b" not in "".join(terminal.lines)
     assert terminal.wait() == 1
+
+
+def test_the_app_ends_with_a_sandbox_that_is_killed(run: Run) -> None:
+    terminal = run()
+    terminal.reads("is in the conference")
+    terminal.process.kill()
+    assert terminal.process.wait(5) == -signal.SIGKILL
+    wait_until(terminal.has_left_nothing, "the end of the app", 5)
 
 
 def test_an_app_that_does_not_start_says_why(run: Run) -> None:
@@ -296,8 +311,8 @@ def test_a_port_that_is_taken_is_named_before_anything_starts(
         monkeypatch.setattr(sys, "argv", ["sandbox", *options])
         with pytest.raises(SystemExit, match="2"):
             main()
-    said = f"port {port} is in use or not allowed: choose another with {option}"
-    assert said in capsys.readouterr().err
+    said = f"port {port} is in use, perhaps by an earlier run's app.py, or not allowed"
+    assert f"{said}: choose another with {option}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
