@@ -10,7 +10,7 @@ import warnings
 from threading import Thread
 from typing import Any
 
-from flask import Flask, Response, current_app, g, jsonify, request
+from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, ServiceUnavailable
 from werkzeug.serving import make_server
 
@@ -18,22 +18,32 @@ import player
 import webhooks
 from calls import Calls, open_calls
 from config import FOLDER, Config, ConfigError
-from guard import PRIVATE, check_operator, check_signature
+from guard import check_operator
+from incoming import KEPT, LONGEST_BODY, printable, wants_page
 from voice import Voice
 
-# A machine's own list may say otherwise, as Windows' registry does.
+# Windows' registry may say otherwise.
 TYPES = {
     ".css": "text/css",
     ".js": "text/javascript",
     ".mp3": "audio/mpeg",
     ".svg": "image/svg+xml",
 }
-FOR_VONAGE = ("webhooks.answer", "webhooks.event", "webhooks.rtc")
+# What others than the operator may request; None is what does not exist.
+OPEN = ("webhooks.answer", "webhooks.event", "webhooks.rtc", "static", None)
+# For what only the operator may see: not cached, not framed, no foreign script.
+PRIVATE = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'",
+    "Referrer-Policy": "same-origin",  # under no-referrer, browsers send "Origin: null"
+    "X-Content-Type-Options": "nosniff",
+}
 log = logging.getLogger("app")
 
 
 def create_app(config: Config | None = None) -> Flask:
-    """The WSGI application; raises ConfigError if no config is given and a setting is wrong."""
+    """Return the WSGI application; raise ConfigError if a setting in the environment is wrong."""
     if config is None:
         config = Config.from_env()
     set_up_logging()
@@ -41,27 +51,28 @@ def create_app(config: Config | None = None) -> Flask:
         mimetypes.add_type(kind, ending)
 
     app = Flask(__name__, instance_path=str(FOLDER / "instance"))
-    app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
+    app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY + 1  # where Werkzeug cuts off
     url = config.CALLS_URL or f"sqlite:///{app.instance_path}/calls.sqlite3"
     app.extensions["config"] = config
     app.extensions["calls"] = open_calls(url, config.VONAGE_APPLICATION_ID)
     app.extensions["voice"] = Voice(config)
 
+    app.before_request(close_to_strangers)
+    app.before_request(refuse_head)
     app.register_blueprint(webhooks.blueprint)
     app.register_blueprint(player.blueprint)
-    app.before_request(check_access)
-    app.after_request(protect)
+    app.after_request(add_headers)
     app.after_request(log_music)
     app.register_error_handler(HTTPException, show_error)
 
-    log.info("Webhooks: /webhooks/answer and /webhooks/event")
+    log.info("Webhooks: /webhooks/answer, /webhooks/event and, for RTC, /webhooks/rtc")
     for name, why in config.not_set_up.items():
         log.warning("Not set up: %s, %s", name, why)
     return app
 
 
 def set_up_logging() -> None:
-    """A line for each thing that an operator asks about, and none of what libraries say."""
+    """Log a line for each thing that an operator asks about, and nothing from libraries."""
     logging.basicConfig(format="[%(asctime)s] %(levelname)s: %(message)s")
     log.setLevel(logging.INFO)
     log.addFilter(keep_printable)
@@ -72,7 +83,7 @@ def set_up_logging() -> None:
 
 
 def keep_printable(record: logging.LogRecord) -> bool:
-    record.msg = webhooks.printable(record.getMessage())
+    record.msg = printable(record.getMessage())
     record.args = None
     return True
 
@@ -82,31 +93,27 @@ def is_not_about_a_request(record: logging.LogRecord) -> bool:
     return not record.args
 
 
-def check_access() -> None:
-    """Close every route to all but the operator; webhooks are for Vonage, files for all."""
-    config: Config = current_app.extensions["config"]
-    endpoint = request.endpoint
-    if endpoint == "webhooks.rtc" and "Authorization" not in request.headers:
-        return  # Vonage does not document whether it signs events of this kind
-    if endpoint in FOR_VONAGE:
-        check_signature(request, config)
-    elif endpoint not in (None, "static"):
-        check_operator(request, config)
-        g.is_operator = True
-    # Flask lets HEAD do what GET does: here that would take a call or start music.
-    if request.method == "HEAD" and endpoint not in (None, "static", "player.page"):
+def close_to_strangers() -> None:
+    """Close every route to all but the operator, unless it is named as open."""
+    if request.endpoint not in OPEN:
+        check_operator(request, current_app.extensions["config"])
+
+
+def refuse_head() -> None:
+    """Refuse HEAD, which in Flask does what GET does: it would take a call or start music."""
+    if request.method == "HEAD" and request.endpoint not in (None, "static", "player.page"):
         raise MethodNotAllowed(webhooks.METHODS)
 
 
-def protect(response: Response) -> Response:
+def add_headers(response: Response) -> Response:
     """Let no one cache or frame what is only for the operator."""
-    if request.endpoint != "static" and request.endpoint not in FOR_VONAGE:
+    if request.endpoint is None or request.endpoint not in OPEN:
         response.headers.update(PRIVATE)
     return response
 
 
 def log_music(response: Response) -> Response:
-    """Say that the bundled music was fetched: after silence, that is the first question."""
+    """Log that the bundled music was fetched: after silence, that is the first question."""
     if request.method == "GET" and request.path == f"/static/{webhooks.MUSIC}":
         log.info("GET %s: %s", request.path, response.status_code)
     return response
@@ -120,9 +127,9 @@ def show_error(error: HTTPException) -> Response:
     reason = sentence
     if error.__cause__ is not None:
         reason += f" ({error.__cause__})"
-    log.warning("%s %s: %s %s", request.method, request.path, error.code, reason)
-    if player.wants_page():
-        response = player.show_page(player.callers_if_known(), error=sentence)
+    log.warning("%s %s: %s %s", request.method, request.path[:KEPT], error.code, reason)
+    if wants_page(request):
+        response = player.show_error(error, sentence)
     else:
         response = jsonify(error=sentence)
     response.status_code = error.code or 500
@@ -132,7 +139,7 @@ def show_error(error: HTTPException) -> Response:
 
 
 def main() -> int:
-    """Run the server until Ctrl-C or SIGTERM; 2 if it cannot start, having said why."""
+    """Run the server until Ctrl-C or SIGTERM. Return 2, having said why, if it cannot start."""
     try:
         config = Config.from_env()
     except ConfigError as error:
@@ -147,26 +154,26 @@ def main() -> int:
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, end_at_once)
     Thread(target=end_calls_from_before, args=[app, time.time()], daemon=True).start()
-    log.info("Running on %s (Ctrl-C ends it)", listening_at(config))
+    log.info("Running on %s (Ctrl-C ends it)", own_address(config))
     server.serve_forever()
     return 0
 
 
 def end_at_once(*_: Any) -> None:
-    """A thread inside the SDK would make the interpreter abort on its way out."""
+    """End the process: a thread inside the SDK would make the interpreter abort on its way out."""
     os._exit(0)
 
 
 def end_calls_from_before(app: Flask, started: float) -> None:
     """Ask Vonage about the legs that joined before the start, and end those that are over.
 
-    Says, too, if the list of calls cannot be written. `started` is in seconds since 1970.
+    Also log if the list of calls cannot be written. `started` is in seconds since 1970.
     """
     config: Config = app.extensions["config"]
     calls: Calls = app.extensions["calls"]
     voice: Voice = app.extensions["voice"]
     try:
-        calls.note("", "")  # about no leg: it changes nothing, but fails where others would
+        calls.check_writable()
         if config.missing_credentials:
             return
         for leg in calls.live():
@@ -177,8 +184,11 @@ def end_calls_from_before(app: Flask, started: float) -> None:
         log.error("%s", error.description)
 
 
-def listening_at(config: Config) -> str:
+def own_address(config: Config) -> str:
+    """Return the server's address as this machine can open it."""
     host = config.HOST
+    if host in ("0.0.0.0", "::"):
+        host = "localhost"
     if ":" in host:
         host = f"[{host}]"
     return f"http://{host}:{config.PORT}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from dotenv import dotenv_values
 from pydantic import AfterValidator as After
 from pydantic import BaseModel, BeforeValidator, Field, HttpUrl, TypeAdapter, ValidationError
-from typing_extensions import Self
 
 FOLDER = Path(__file__).resolve().parent
 ANY_URL = TypeAdapter(HttpUrl)
-API_HOST = r"(?i)^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]*)?$"
+HOST_LETTERS = re.compile(r"[\w.:\[\]-]+", re.ASCII)
+WEBHOOK_PATH = re.compile(r"/webhooks(/(answer|event|rtc))?$")
 LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|::1", re.IGNORECASE)
 PRIVATE_SUFFIXES = (".localhost", ".local", ".internal")
 SHOWN = 80  # characters of a wrong value that a message shows
@@ -63,6 +63,18 @@ def is_public(url: str) -> bool:
         return "." in host and not host.endswith(PRIVATE_SUFFIXES)
 
 
+@lru_cache(maxsize=256)
+def is_host(value: str) -> bool:
+    """Return whether this is a host, perhaps with a port, and nothing else."""
+    if not HOST_LETTERS.fullmatch(value):
+        return False
+    try:
+        ANY_URL.validate_python(f"https://{value}")  # [::::] and port 99999 cannot be
+    except ValidationError:
+        return False
+    return True
+
+
 def check_public_url(value: str) -> str:
     if not is_public(value):
         raise ValueError
@@ -72,7 +84,10 @@ def check_public_url(value: str) -> str:
 def check_own_url(value: str) -> str:
     if "?" in value or "#" in value:
         raise ValueError
-    return check_public_url(value).rstrip("/")
+    url = check_public_url(value).rstrip("/")
+    if WEBHOOK_PATH.search(url):
+        raise ValueError("give the server's address, without the path of a webhook")
+    return url
 
 
 def check_utf8(value: str) -> str:
@@ -89,7 +104,8 @@ def check_uuid(value: str) -> str:
 
 
 def check_api_host(value: str) -> str:
-    ANY_URL.validate_python(f"https://{value}")  # which knows what a port may be
+    if not is_host(value):
+        raise ValueError
     return value.lower()
 
 
@@ -105,9 +121,16 @@ def check_calls_url(value: str) -> str:
     except ImportError:
         raise ValueError("Redis needs a package: pip install redis") from None
     try:
-        Redis.from_url(value).connection_pool.make_connection()  # connects nowhere
+        pool = Redis.from_url(value).connection_pool
+        connection: Any = pool.make_connection()  # which connects nowhere
+        # Of ?retry=5 and ?encoding=x, only the first use would fail.
+        connection.retry.update_supported_errors([])
+        connection.encoder.encode("")
     except Exception:  # redis-py raises whatever an option's type does
-        raise ValueError("redis-py refuses this address or one of its options") from None
+        raise ValueError(
+            "redis-py refuses this address or one of its options; "
+            "in a password, write / as %2F, # as %23 and @ as %40"
+        ) from None
     return value
 
 
@@ -142,7 +165,7 @@ Word = Annotated[str, Field(pattern="^[!-~]+$")]
 Printable = Annotated[str, Field(pattern="^[ -~]+$")]
 Uuid = Annotated[str, After(check_uuid)]
 Key = Annotated[RSAPrivateKey, BeforeValidator(read_private_key)]
-ApiHost = Annotated[str, Field(pattern=API_HOST), After(check_api_host)]
+ApiHost = Annotated[str, After(check_api_host)]
 PublicUrl = Annotated[str, After(check_public_url)]
 OwnUrl = Annotated[str, After(check_own_url)]
 CallsUrl = Annotated[Text, After(check_calls_url)]
@@ -152,9 +175,14 @@ Level = Annotated[float, Field(ge=-1, le=1, multiple_of=0.1)]
 
 
 def without_secrets(value: str) -> str:
-    """A wrong value for a message: without a password in an address, and without its query."""
-    value = re.sub("(?s).*@", "…@", value)
-    return re.sub(r"(?s)\?.*", "?…", value)[:SHOWN]
+    """Return a wrong value for a message: without a password in an address, and its query."""
+    _, sign, address = value.rpartition("@")
+    if sign:
+        value = f"…@{address}"
+    value, sign, _ = value.partition("?")
+    if sign:
+        value += "?…"
+    return value[:SHOWN]
 
 
 def setting(must_be: str, default: Any = None, **limits: Any) -> Any:
@@ -163,29 +191,32 @@ def setting(must_be: str, default: Any = None, **limits: Any) -> Any:
 
 
 class Checked(BaseModel, frozen=True, extra="forbid", arbitrary_types_allowed=True):
-    """Values that are checked together."""
+    """Values that `check` has checked."""
 
-    @classmethod
-    def from_text(cls, values: Mapping[str, str]) -> Self:
-        """Check these values; ConfigError names all that are wrong, but shows no secret."""
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            problems = [cls._sentence(problem, values) for problem in error.errors()]
-        raise ConfigError(problems)  # without the cause, which quotes secrets
 
-    @classmethod
-    def _sentence(cls, problem: Any, values: Mapping[str, str]) -> str:
-        """What one value must be, what it is unless it is a secret, and why it is refused."""
-        name = problem["loc"][0]
-        field = cls.model_fields[name]
-        sentence = f"{name} must be {field.description}"
-        if field.repr:
-            sentence += f" (got {without_secrets(values[name])!r})"
-        reason = str(problem.get("ctx", {}).get("error", ""))
-        if reason:
-            sentence += f": {reason}"
-        return f"{sentence}."
+Model = TypeVar("Model", bound=Checked)
+
+
+def check(model: type[Model], values: Mapping[str, str]) -> Model:
+    """Return a model with these values; raise ConfigError, which names all that are wrong."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = [describe(model, problem, values) for problem in error.errors()]
+    raise ConfigError(problems)  # without the cause, which quotes secrets
+
+
+def describe(model: type[Checked], problem: Any, values: Mapping[str, str]) -> str:
+    """Return what one value must be, what it is unless it is a secret, and why it is refused."""
+    name = problem["loc"][0]
+    field = model.model_fields[name]
+    sentence = f"{name} must be {field.description}"
+    if field.repr:
+        sentence += f" (got {without_secrets(values[name])!r})"
+    reason = str(problem.get("ctx", {}).get("error", ""))
+    if reason:
+        sentence += f": {reason}"
+    return f"{sentence}."
 
 
 class Audio(Checked):
@@ -230,15 +261,15 @@ class Config(Checked):
             found = {**dotenv_values(file), **os.environ}
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError([f"{file} must be a text file in UTF-8: {error}."]) from error
-        values = {name: strip_quotes(found.get(name)) for name in cls.model_fields}
+        values = {name: strip(found.get(name) or "") for name in cls.model_fields}
         if not values["VONAGE_PRIVATE_KEY"] and (FOLDER / "private.key").is_file():
             values["VONAGE_PRIVATE_KEY"] = "private.key"
         return cls.from_text(values)
 
     @classmethod
-    def from_text(cls, values: Mapping[str, str]) -> Self:
-        """Check these settings, "" for unset; ConfigError names all that are wrong."""
-        return super().from_text({name: value for name, value in values.items() if value})
+    def from_text(cls, values: Mapping[str, str]) -> "Config":
+        """Return these settings, "" for unset; raise ConfigError, which names all wrong ones."""
+        return check(cls, {name: value for name, value in values.items() if value})
 
     @property
     def audio(self) -> Audio:
@@ -248,6 +279,12 @@ class Config(Checked):
             loop=self.VOICE_STREAM_LOOP,
             level=self.VOICE_STREAM_LEVEL,
         )
+
+    def may_be_ours(self, application_id: object) -> bool:
+        """Return whether this may be our application's ID: Vonage or the settings may lack it."""
+        if not application_id or self.VONAGE_APPLICATION_ID is None:
+            return True
+        return application_id == self.VONAGE_APPLICATION_ID
 
     @property
     def missing_credentials(self) -> list[str]:
@@ -265,11 +302,18 @@ class Config(Checked):
         return missing
 
 
-def strip_quotes(value: str | None) -> str:
-    """A value without what Docker's --env-file leaves on it: quotes, a carriage return."""
-    if value is None:
-        return ""
-    value = value.removesuffix("\r")
+def strip(value: str) -> str:
+    """Return a value without blanks and line ends around it, and without matching quotes.
+
+    Docker's --env-file leaves quotes and a carriage return on it.
+    """
+    value = strip_blanks(value)
     if re.fullmatch(r"""(["']).*\1""", value, re.DOTALL):
-        value = value[1:-1]
+        value = strip_blanks(value[1:-1])
     return value
+
+
+def strip_blanks(value: str) -> str:
+    """Return a value without blanks around it; a single space says something in VOICE_TEXT."""
+    value = value.strip("\t\r\n")
+    return value.strip() or value

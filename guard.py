@@ -1,4 +1,4 @@
-"""Who may come in: Vonage, by its signature; and whoever runs the server."""
+"""Who gets in: Vonage, by its signature; and the operator, by a password or on this machine."""
 
 import hmac
 import json
@@ -6,48 +6,75 @@ import re
 import time
 from hashlib import sha256
 from ipaddress import ip_address
+from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
 import jwt
-from flask import Request
+from flask import Request, abort, redirect
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import Forbidden, Unauthorized
+from werkzeug.exceptions import Forbidden, ServiceUnavailable, Unauthorized
 
 from config import Config
-from webhooks import may_be_ours, read_body
+from incoming import read_address, read_body, wants_page
 
 CLOCKS_MAY_DIFFER = 5 * 60  # seconds, either way
 # PyJWT has one leeway for iat and exp, so iat is checked here; the rest mean nothing to us.
 LEFT_OUT = ("verify_iat", "verify_nbf", "verify_aud", "verify_sub", "verify_jti")
 OPTIONS: Any = {"require": ["iat"], **dict.fromkeys(LEFT_OUT, False)}
 BASIC = WWWAuthenticate("basic", {"realm": "Play audio into a call"})
+FROM_SCRIPT = "X-Page-Script"  # the header of the page's own script
 THIS_MACHINE = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?", re.IGNORECASE)
-# What proxies and tunnels add.
+FOREIGN = ("cross-site", "same-site")  # in Sec-Fetch-Site, which only browsers send
+PLAYERS = ("/stream", "/stream/stop")
+# Headers that announce a prefetch, and the words that do so.
+PURPOSE_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+PURPOSES = ("prefetch", "prerender", "preview")
+# Headers that proxies and tunnels add.
 PROXY_HEADERS = ("forwarded", "x-real-ip", "via", "cf-connecting-ip", "true-client-ip")
 PROXY_PREFIXES = ("x-forwarded-", "ngrok-")
-# For what only the operator may see: not cached, not framed, no foreign script.
-PRIVATE = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'",
-    "Referrer-Policy": "same-origin",  # under no-referrer, browsers send "Origin: null"
-    "X-Content-Type-Options": "nosniff",
-}
+
+reading_unsigned = Lock()
 
 
-def check_signature(request: Request, config: Config) -> None:
-    """Let in what Vonage signed; raise Unauthorized for the rest. Without a secret, all come in.
+def check_vonage(request: Request, config: Config) -> None:
+    """Let in Vonage's webhooks. Without a signature secret, let in everything but other sites.
 
-    The reason is the error's cause: for the log, not for the answer. [Vonage, Signed webhooks]
+    Raise Unauthorized or Forbidden; ServiceUnavailable for a second unsigned RTC event at a time.
     """
+    # Without a secret, any page in somebody's browser could put callers on the line.
+    if request.headers.get("Sec-Fetch-Site") in FOREIGN:
+        raise Forbidden("Another site's page caused this request.")
     if config.VONAGE_SIGNATURE_SECRET is None:
         return
+    if request.endpoint == "webhooks.rtc" and "Authorization" not in request.headers:
+        # Vonage does not document whether it signs these events.
+        read_unsigned_body(request)
+    else:
+        check_signature(request, config, config.VONAGE_SIGNATURE_SECRET)
+
+
+def read_unsigned_body(request: Request) -> None:
+    """Read a body from anyone, one at a time: slow ones must not take every thread."""
+    if not reading_unsigned.acquire(blocking=False):
+        raise ServiceUnavailable("Another unsigned event is being received. Try again.")
     try:
-        claims = read_claims(read_bearer(request), config.VONAGE_SIGNATURE_SECRET)
+        read_body(request)
+    finally:
+        reading_unsigned.release()
+
+
+def check_signature(request: Request, config: Config, secret: str) -> None:
+    """Let in what Vonage signed with the secret; raise Unauthorized for the rest.
+
+    The reason is the error's cause: it goes to the log, not into the answer.
+    [Vonage, Signed webhooks]
+    """
+    try:
+        claims = read_claims(read_bearer(request), secret)
         check_age(claims["iat"])
         check_application(claims, config)
-        # Last: who has no token must not keep a thread waiting for a body.
+        # Last: a sender without a token must not keep a thread waiting for a body.
         check_payload(claims, read_body(request))
     except (jwt.PyJWTError, ArithmeticError, RecursionError, TypeError, ValueError) as error:
         # Some versions of PyJWT raise other errors than their own for odd tokens.
@@ -55,7 +82,7 @@ def check_signature(request: Request, config: Config) -> None:
 
 
 def read_bearer(request: Request) -> str:
-    """The one Bearer token of a request; raises InvalidTokenError."""
+    """Return the one Bearer token of a request; raise InvalidTokenError."""
     authorization = request.headers.get("Authorization")
     if authorization is None:
         raise jwt.InvalidTokenError("no Authorization header")
@@ -66,7 +93,7 @@ def read_bearer(request: Request) -> str:
 
 
 def read_claims(token: str, secret: str) -> dict[str, Any]:
-    """The claims of a token that is signed with this secret and has not expired."""
+    """Return the claims of a token that is signed with this secret and has not expired."""
     try:
         return jwt.decode(token, secret, algorithms=["HS256"], options=OPTIONS)
     except jwt.InvalidSignatureError:
@@ -85,7 +112,7 @@ def check_age(issued_at: Any) -> None:
 
 def check_application(claims: dict[str, Any], config: Config) -> None:
     """Refuse another application's token."""
-    if not may_be_ours(claims.get("application_id"), config):
+    if not config.may_be_ours(claims.get("application_id")):
         raise jwt.InvalidTokenError("application_id is not VONAGE_APPLICATION_ID")
 
 
@@ -103,23 +130,59 @@ def check_payload(claims: dict[str, Any], body: bytes) -> None:
 
 
 def check_operator(request: Request, config: Config) -> None:
-    """Let in whoever runs the server: by the password or, without one, on this machine only.
+    """Let in the operator: by the password or, without one, on this machine only.
 
-    Raises Forbidden or Unauthorized, also for other sites' pages and prefetches. Reads no body.
+    Raise Forbidden or Unauthorized, also for what other sites cause and for prefetches. Lead a
+    link to /stream to the page. Read no body.
     """
-    check_site(request)
     check_prefetch(request)
+    check_link(request, config)
+    check_site(request)
     if config.STREAM_PASSWORD is not None:
         check_password(request, config.STREAM_PASSWORD)
-    else:
-        check_server(request)
-        check_peer(request)
-        check_host(request)
-        check_proxy(request)
+        return
+    check_server(request)
+    check_peer(request)
+    check_host(request)
+    check_proxy(request)
+
+
+def check_link(request: Request, config: Config) -> None:
+    """Lead a link to /stream or /stream/stop on another site to the page, where Play is."""
+    if request.method != "GET" or request.path not in PLAYERS:
+        return
+    is_link = is_navigation(request) and request.headers.get("Sec-Fetch-Site") in FOREIGN
+    if is_link or (config.STREAM_PASSWORD is not None and may_be_link(request)):
+        abort(redirect(f"{request.script_root}/", 303))
+
+
+def is_navigation(request: Request) -> bool:
+    """Return whether a browser opens the address as a page of its own."""
+    mode = request.headers.get("Sec-Fetch-Mode")
+    destination = request.headers.get("Sec-Fetch-Dest")
+    return mode == "navigate" and destination == "document"
+
+
+def may_be_link(request: Request) -> bool:
+    """Return whether a browser may have been led here by another site, over plain http.
+
+    At such an address, unless it is this machine's, browsers send no Sec-Fetch headers, and the
+    other site can leave the Referer out.
+    """
+    headers = request.headers
+    # An image is not requested as HTML, but every browser names Mozilla.
+    is_from_browser = wants_page(request) or "Mozilla/" in headers.get("User-Agent", "")
+    if not is_from_browser or "Sec-Fetch-Site" in headers:
+        return False
+    host = headers.get("Host", "")
+    if THIS_MACHINE.fullmatch(host) or (read_address(request) or "").startswith("https:"):
+        return False
+    page = headers.get("Origin") or headers.get("Referer") or ""
+    return not is_own_page(page, host)
 
 
 def check_site(request: Request) -> None:
-    """Refuse what another site's page caused, except for a link to the page, which is harmless."""
+    """Refuse what another site's page caused, except for a link to the page."""
     headers = request.headers
     if request.path == "/" and request.method == "GET" and is_navigation(request):
         return
@@ -133,15 +196,8 @@ def check_site(request: Request) -> None:
     raise Forbidden("Another site's page caused this request. Open this address yourself.")
 
 
-def is_navigation(request: Request) -> bool:
-    """Whether a browser opens the address as a page of its own."""
-    mode = request.headers.get("Sec-Fetch-Mode")
-    destination = request.headers.get("Sec-Fetch-Dest")
-    return mode == "navigate" and destination == "document"
-
-
 def is_own_page(page: str, host: str) -> bool:
-    """Whether the address of a page is at this host."""
+    """Return whether the address of a page is at this host."""
     try:
         return urlsplit(page).netloc.lower() == host.lower()
     except ValueError:
@@ -149,30 +205,37 @@ def is_own_page(page: str, host: str) -> bool:
 
 
 def check_prefetch(request: Request) -> None:
-    """Refuse what a browser asks for before anyone has opened it."""
-    for name in ("Sec-Purpose", "Purpose"):
+    """Refuse what a browser requests before anyone has opened it."""
+    for name in PURPOSE_HEADERS:
         purpose = request.headers.get(name, "").lower()
-        if "prefetch" in purpose or "prerender" in purpose:
+        if any(word in purpose for word in PURPOSES):
             raise Forbidden("Prefetch refused. Open this address yourself.")
 
 
 def check_password(request: Request, password: str) -> None:
-    """Ask for the password, with any user name."""
-    given = ""
-    authorization = request.authorization
-    if authorization is not None and authorization.type == "basic":
-        given = authorization.password or ""
-    if hmac.compare_digest(given.encode(), password.encode()):
+    """Require the password, with any user name."""
+    if hmac.compare_digest(read_password(request).encode(), password.encode()):
         return
     challenge = None
-    if request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate":
+    if FROM_SCRIPT not in request.headers:
         challenge = BASIC  # which opens the browser's password box
     wrong = "Wrong or missing STREAM_PASSWORD. Reload, and enter it when the browser asks."
     raise Unauthorized(wrong, www_authenticate=challenge)
 
 
+def read_password(request: Request) -> str:
+    """Return the password of HTTP Basic, or "" for anything else."""
+    try:
+        authorization = request.authorization
+    except ValueError:  # Werkzeug's, for bytes that are not UTF-8
+        return ""
+    if authorization is None or authorization.type != "basic":
+        return ""
+    return authorization.password or ""
+
+
 def check_server(request: Request) -> None:
-    """Without a password: only Werkzeug's own server gives the address of whoever connected."""
+    """Without a password: only Werkzeug's own server names the address that connected."""
     if "werkzeug.socket" not in request.environ:
         raise not_from_here(request, "this server is neither `python app.py` nor `flask run`")
 
@@ -204,7 +267,7 @@ def check_host(request: Request) -> None:
 
 def check_proxy(request: Request) -> None:
     """Without a password: no proxy or tunnel may have passed the request on."""
-    if request.environ["SERVER_PROTOCOL"] == "HTTP/1.0":  # as nginx has it with a bare proxy_pass
+    if request.environ["SERVER_PROTOCOL"] == "HTTP/1.0":  # which nginx's bare proxy_pass speaks
         raise not_from_here(request, "this request came through a proxy, with HTTP/1.0")
     for name, _ in request.headers:
         if name.lower() in PROXY_HEADERS or name.lower().startswith(PROXY_PREFIXES):
@@ -212,7 +275,7 @@ def check_proxy(request: Request) -> None:
 
 
 def not_from_here(request: Request, found: str) -> Forbidden:
-    """The error for what did not come straight from this machine."""
+    """Return the error for what did not come straight from this machine."""
     port = request.environ.get("SERVER_PORT")
     return Forbidden(
         f"Without STREAM_PASSWORD, only a browser on this machine gets in, and {found}. "

@@ -13,7 +13,7 @@ from config import Config, is_public
 
 
 def for_leg(config: Config, leg: Leg, on_the_line: int) -> list[dict[str, Any]]:
-    """The NCCO for a leg in whose conference so many are `on_the_line`, this one included."""
+    """Return the NCCO for a leg in whose conference this many legs are on the line, with it."""
     if leg.conference is None:
         actions = stream_actions(config, leg)
     else:
@@ -22,19 +22,24 @@ def for_leg(config: Config, leg: Leg, on_the_line: int) -> list[dict[str, Any]]:
 
 
 def in_words(config: Config, leg: Leg, on_the_line: int) -> str:
-    """The same for the log: music, conference, or who waits and when the conference starts."""
-    quorum = config.VOICE_CONFERENCE_QUORUM
+    """Return the same for the log: where the leg is, and how many are there of the quorum."""
     if leg.conference is None:
         return "music"
-    if quorum is None:
+    if config.VOICE_CONFERENCE_QUORUM is None:
         return "conference"
-    if on_the_line < quorum:
-        return f"wait {on_the_line} of {quorum}"
-    return f"{on_the_line} of {quorum}: the conference starts"
+    return f"conference, {count_legs(config, on_the_line)}"
+
+
+def count_legs(config: Config, on_the_line: int) -> str:
+    """Return "2 of 3 on the line" where a quorum is set and not exceeded, else "4 on the line"."""
+    quorum = config.VOICE_CONFERENCE_QUORUM
+    if quorum is not None and on_the_line <= quorum:
+        return f"{on_the_line} of {quorum} on the line"
+    return f"{on_the_line} on the line"
 
 
 def stream_actions(config: Config, leg: Leg) -> list[NccoAction]:
-    """Play the audio. A key press ends it with `bargeIn`, which needs an input after it."""
+    """Play the audio. With `bargeIn` a key press ends it, and an input must follow."""
     music = Stream(
         streamUrl=[str(leg.audio_url)],
         loop=config.VOICE_STREAM_LOOP,

@@ -1,57 +1,55 @@
-"""What whoever runs the server opens: the page, /stream and /stream/stop."""
+"""What the operator opens: the page, /stream and /stream/stop."""
 
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import partial
-from urllib.parse import unquote, urlsplit
 
-from flask import (
-    Blueprint,
-    Response,
-    current_app,
-    g,
-    jsonify,
-    make_response,
-    render_template,
-    request,
-)
+from flask import Blueprint, Response, current_app, jsonify, make_response, render_template, request
 from werkzeug.exceptions import BadRequest, Conflict, HTTPException, NotFound, ServiceUnavailable
 
-from calls import Calls, Leg, key
-from config import Audio, Config, ConfigError
-from voice import NoSuchCall, Outcome, Voice
-from webhooks import METHODS, clean, printable, read_body
+from calls import AudioNote, Calls, Leg, News, key
+from config import Audio, Config, ConfigError, check
+from incoming import clean, file_name, read_body, wants_page
+from ncco import count_legs
+from voice import NoSuchLeg, Outcome, Voice
 
+METHODS = ["GET", "POST"]
 AUDIO = tuple(Audio.model_fields)  # url, loop, level
-NAMED = 3  # legs that a line of the log names by uuid
 
 log = logging.getLogger("app")
 blueprint = Blueprint("player", __name__)
 
 
+class WrongAddress(BadRequest):
+    """The address of the audio, typed on the page, is not public."""
+
+
 @blueprint.get("/")
 def page() -> Response:
-    """Show who is on the line, play, stop, and what is not set up yet."""
-    calls: Calls = current_app.extensions["calls"]
-    return show_page(calls.live())
+    """Show the legs on the line, what happened, and what is not set up yet."""
+    return show_page()
 
 
 @blueprint.route("/stream", methods=METHODS)
 def stream() -> Response:
-    """Play the audio into the active call; `uuid`, `url`, `loop`, `level` are for this once."""
+    """Play the audio into the active call.
+
+    The parameters `uuid`, `url`, `loop` and `level` are for this request only.
+    """
     calls: Calls = current_app.extensions["calls"]
     voice: Voice = current_app.extensions["voice"]
+    outcomes = []
     with voice.turn():  # also while a body comes in: one that never ends takes no other thread
         check_parameters("uuid", *AUDIO)
         audio = read_audio()
-        legs = asked_legs(calls.live())
-        name = file_name(audio.url or legs[0].audio_url)
-        outcomes = voice.play(legs, audio, partial(note, calls, f"{name} sent"))
-    end_unknown_legs(calls, outcomes)
-    log_outcomes(f"Sent {name}, {how_often(audio)}, {how_loud(audio)}, to", outcomes)
-    return respond(f"Sent {name} to", outcomes)
+        legs = find_legs(calls.live())
+        name = file_name(audio.url or legs[0].audio_url) or "the audio"
+        for outcome in voice.play(legs, audio):
+            save_outcome(outcome, AudioNote("sent", name))
+            outcomes.append(outcome)
+    return report(f"Sent {name} to", outcomes)
 
 
 @blueprint.route("/stream/stop", methods=METHODS)
@@ -59,17 +57,18 @@ def stop() -> Response:
     """Stop the audio in the active call, or in the leg that `uuid` names."""
     calls: Calls = current_app.extensions["calls"]
     voice: Voice = current_app.extensions["voice"]
+    outcomes = []
     with voice.turn():
         check_parameters("uuid")
-        legs = asked_legs(calls.live())
-        outcomes = voice.stop(legs, partial(note, calls, "stopped"))
-    end_unknown_legs(calls, outcomes)
-    log_outcomes("Stopped for", outcomes)
-    return respond("Stopped for", outcomes)
+        legs = find_legs(calls.live())
+        for outcome in voice.stop(legs):
+            save_outcome(outcome, AudioNote("stopped"))
+            outcomes.append(outcome)
+    return report("Stopped for", outcomes)
 
 
 def check_parameters(*known: str) -> None:
-    """Refuse what no one would look at, so that nothing else plays than was asked for."""
+    """Refuse parameters that would be ignored, so that nothing else plays than was asked for."""
     body = read_body(request)
     if body and (request.method == "GET" or request.files or not request.form):
         raise BadRequest("Parameters go into the address or, by POST, into a form, not into JSON.")
@@ -82,18 +81,21 @@ def check_parameters(*known: str) -> None:
 
 
 def read_audio() -> Audio:
-    """What to play: the settings, with url, loop and level as in this request."""
+    """Return what to play: the settings, with url, loop and level as in this request."""
     config: Config = current_app.extensions["config"]
     given = {name: request.values[name] for name in AUDIO if name in request.values}
     try:
-        asked = Audio.from_text(given)
+        asked = check(Audio, given)
     except ConfigError as error:
-        raise BadRequest(" ".join(error.problems)) from None
+        sentence = " ".join(error.problems)
+        if "url" in request.form:
+            raise WrongAddress(sentence) from None
+        raise BadRequest(sentence) from None
     return config.audio.model_copy(update=asked.model_dump(exclude_unset=True))
 
 
-def asked_legs(live: list[Leg]) -> list[Leg]:
-    """The leg that the request names, else the active call; raises NotFound or Conflict."""
+def find_legs(live: list[Leg]) -> list[Leg]:
+    """Return the leg that the request names, else the active call; raise NotFound or Conflict."""
     uuid = request.values.get("uuid")
     if uuid is not None:
         named = [leg for leg in live if key(leg.uuid) == key(uuid)]
@@ -106,111 +108,57 @@ def asked_legs(live: list[Leg]) -> list[Leg]:
 
 
 def active_legs(live: list[Leg]) -> list[Leg]:
-    """The active call: the leg that joined last, and all in its conference."""
+    """Return the active call: the leg that joined last, and all in its conference."""
     last = live[0]
     if last.conference is None:
         return [last]
     return [leg for leg in live if leg.conference == last.conference]
 
 
-def file_name(url: str | None) -> str:
-    """The last part of an address, or else its host."""
-    if url is None:
-        return "the audio"
-    parts = urlsplit(url)
-    name = unquote(parts.path).rpartition("/")[2]
-    return printable(name or parts.hostname or url)
+def save_outcome(outcome: Outcome, audio: AudioNote) -> None:
+    """Keep what became of a leg: `audio`, or that it was not reached, or that it is over.
 
-
-def how_often(audio: Audio) -> str:
-    if audio.loop is None or audio.loop == 1:
-        return "once"
-    if audio.loop == 0:
-        return "forever"
-    return f"{audio.loop} times"
-
-
-def how_loud(audio: Audio) -> str:
-    if audio.level is None:
-        return "at Vonage's default volume"
-    return f"at level {audio.level:g}"
-
-
-def note(calls: Calls, audio: str, leg: Leg, began: float) -> None:
-    """Keep what is known of a leg's audio; a store that fails costs no one their music.
-
-    Vonage may have said meanwhile that it plays: that is newer than what began before.
+    A store that fails costs no one their music. Vonage may have said meanwhile that the audio
+    plays: that is newer than a request that began before.
     """
+    calls: Calls = current_app.extensions["calls"]
+    uuid = outcome.leg.uuid
     try:
-        calls.note(leg.uuid, audio, began)
+        if outcome.error is None:
+            calls.note(uuid, audio, outcome.at)
+        elif isinstance(outcome.error, NoSuchLeg) and outcome.error.ends_leg:
+            calls.end(uuid)
+        else:
+            calls.note(uuid, AudioNote("unreached", reason_of(outcome.error)), outcome.at)
     except ServiceUnavailable as error:
-        log.error("leg %s: “%s” could not be noted: %s", leg.uuid, audio, error.description)
+        log.error("leg %s: what became of it could not be saved: %s", uuid, error.description)
 
 
-def end_unknown_legs(calls: Calls, outcomes: Sequence[Outcome]) -> None:
-    """Take the legs off the line that Vonage does not know any more."""
-    try:
-        for outcome in outcomes:
-            if isinstance(outcome.error, NoSuchCall) and outcome.error.ends_leg:
-                calls.end(outcome.leg.uuid)
-    except ServiceUnavailable as error:
-        log.error("Legs that are over stay listed: %s", error.description)
+def report(done: str, outcomes: Sequence[Outcome]) -> Response:
+    """Say in one sentence what was done: in the log, in the news, and in the answer.
 
-
-def log_outcomes(done: str, outcomes: Sequence[Outcome]) -> None:
-    """One line: how many legs were reached, and each failure once, with the legs it befell."""
-    reached = [outcome.leg.uuid for outcome in outcomes if outcome.error is None]
-    line = f"{done} {len(reached)} of {len(outcomes)}"
-    if reached:
-        line += f": {', '.join(reached[:NAMED])}"
-    if len(reached) > NAMED:
-        line += f" and {len(reached) - NAMED} more"
-    failures = group_failures(outcomes)
-    for sentence, legs in failures.items():
-        line += f"; {sentence} ({', '.join(leg.uuid for leg in legs)})"
-    if failures:
-        log.warning("%s", line)
-    else:
-        log.info("%s", line)
-
-
-def group_failures(outcomes: Sequence[Outcome]) -> dict[str, list[Leg]]:
-    """Each failure's sentence, with the legs it befell."""
-    failures: dict[str, list[Leg]] = {}
-    for outcome in outcomes:
-        if outcome.error is not None:
-            failures.setdefault(str(outcome.error.description), []).append(outcome.leg)
-    return failures
-
-
-def respond(done: str, outcomes: Sequence[Outcome]) -> Response:
-    """Say how many were reached, and why others were not; raises an error if no one was."""
-    g.outcomes = outcomes  # for the page, also where it shows the error that is raised here
+    Raise the error to answer with if no leg was reached.
+    """
     reached = [outcome for outcome in outcomes if outcome.error is None]
+    sentence = f"{done} {count_callers(len(reached), len(outcomes))}"
+    failures = group_failures(outcomes)
+    news = "; ".join([sentence, *failures])
+    if failures:
+        details = [f"{reason} ({', '.join(uuids)})" for reason, uuids in failures.items()]
+        log.warning("%s", "; ".join([sentence, *details]))
+    else:
+        log.info("%s", sentence)
+    tell(News(time.time(), news, bad=bool(failures)))
     if not reached:
-        raise worst(outcomes)
-    message = f"{done} {count_callers(len(reached), len(outcomes))}"
-    if wants_page():
-        return show_page(callers_if_known(), message=message)
-    legs = []
-    for outcome in outcomes:
-        leg = {"uuid": outcome.leg.uuid}
-        if outcome.error is not None:
-            leg["error"] = str(outcome.error.description)
-        legs.append(leg)
-    return jsonify(message=message, legs=legs)
-
-
-def worst(outcomes: Sequence[Outcome]) -> HTTPException:
-    """The error to answer with: a call that has ended matters least."""
-    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
-    for error in errors:
-        if not isinstance(error, NoSuchCall):
-            return error
-    return errors[0]
+        raise choose_error(outcomes)
+    if wants_page(request):
+        return show_answer(message=news)
+    return jsonify(message=sentence, legs=[as_json(outcome) for outcome in outcomes])
 
 
 def count_callers(reached: int, asked: int) -> str:
+    if reached == 0:
+        return "no one"
     if asked == 1:
         return "the caller"
     if reached == asked:
@@ -218,50 +166,117 @@ def count_callers(reached: int, asked: int) -> str:
     return f"{reached} of {asked} callers"
 
 
-def wants_page() -> bool:
-    """Whether this is a browser; webhooks always answer JSON."""
-    types = request.accept_mimetypes
-    is_browser = types["text/html"] > types["application/json"]
-    return is_browser and not request.path.startswith("/webhooks/")
+def group_failures(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
+    """Return each reason of a failure, with the uuids of the legs that were not reached."""
+    failures: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        if outcome.error is not None:
+            failures.setdefault(reason_of(outcome.error), []).append(outcome.leg.uuid)
+    return failures
 
 
-def callers_if_known() -> list[Leg] | None:
-    """Who is on the line; None for whoever may not know, or where the store fails."""
+def reason_of(error: HTTPException) -> str:
+    return str(error.description).rstrip(".")
+
+
+def tell(news: News) -> None:
+    """Add a line to what happened, unless the store fails."""
     calls: Calls = current_app.extensions["calls"]
-    if "is_operator" not in g:
-        return None
     try:
-        return calls.live()
-    except ServiceUnavailable:
-        return None
+        calls.tell(news)
+    except ServiceUnavailable as error:
+        log.error("“%s” could not be saved: %s", news.text, error.description)
 
 
-def show_page(callers: list[Leg] | None, *, message: str = "", error: str = "") -> Response:
-    """The page, with what was said above the callers."""
+def choose_error(outcomes: Sequence[Outcome]) -> HTTPException:
+    """Return the error to answer with: a call that has ended matters least."""
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    for error in errors:
+        if not isinstance(error, NoSuchLeg):
+            return error
+    return errors[0]
+
+
+def as_json(outcome: Outcome) -> dict[str, str]:
+    """Return what became of a leg for a client that reads JSON."""
+    leg = {"uuid": outcome.leg.uuid}
+    if outcome.error is not None:
+        leg["error"] = str(outcome.error.description)
+    return leg
+
+
+# The page
+
+
+@dataclass(frozen=True)
+class Group:
+    """Callers who hear each other, or all who are in no conference."""
+
+    conference: str | None
+    legs: list[Leg]  # in the order in which they joined
+    on_the_line: str  # how many, as in "2 of 3 on the line"
+
+
+def show_page(*, message: str = "", error: str = "", address_error: str = "") -> Response:
+    """Return the page, with the answer to a press; raise ServiceUnavailable if the store fails."""
+    config: Config = current_app.extensions["config"]
+    calls: Calls = current_app.extensions["calls"]
+    live = calls.live()
     active = []
-    if callers:
-        active = active_legs(callers)
-    outcomes: Sequence[Outcome] = g.get("outcomes", ())
+    if live:
+        active = active_legs(live)
     html = render_template(
         "page.html",
-        config=current_app.extensions["config"],
-        callers=callers,
-        active=active,
+        config=config,
+        callers=len(live),
+        active=len(active),
+        groups=group_legs(live, config),
+        news=calls.news(),
         message=message,
         error=error,
-        failures=group_failures(outcomes),
+        address_error=address_error,
+        is_let_in=True,
         now=time.time(),
     )
     return make_response(html)
 
 
+def show_answer(*, message: str = "", error: str = "", address_error: str = "") -> Response:
+    """Return the page with an answer, which stands alone while the list of calls is unavailable."""
+    try:
+        return show_page(message=message, error=error, address_error=address_error)
+    except ServiceUnavailable:
+        html = render_template("alone.html", message=message, error=error, is_let_in=True)
+        return make_response(html)
+
+
+def show_error(error: HTTPException, sentence: str) -> Response:
+    """Return the page with an error, which stands alone for visitors who are not let in."""
+    if isinstance(error, WrongAddress):
+        return show_answer(address_error="Use a public http or https address.")
+    if request.endpoint is None or error.code in (401, 403, 500):
+        return make_response(render_template("alone.html", error=sentence))
+    return show_answer(error=sentence)
+
+
+def group_legs(live: list[Leg], config: Config) -> list[Group]:
+    """Return the callers by conference, the one that was joined last first."""
+    groups: dict[str | None, list[Leg]] = {}
+    for leg in live:
+        groups.setdefault(leg.conference, []).append(leg)
+    return [
+        Group(conference, legs[::-1], count_legs(config, len(legs)))
+        for conference, legs in groups.items()
+    ]
+
+
 @blueprint.app_template_filter()
 def clock(at: float) -> str:
-    """Seconds since 1970 as the server's time of day; script makes it the browser's."""
+    """Return seconds since 1970 as the server's time of day; script makes it the browser's."""
     return time.strftime("%H:%M:%S", time.localtime(at))
 
 
 @blueprint.app_template_filter()
 def iso(at: float) -> str:
-    """Seconds since 1970 for a `datetime` attribute."""
-    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="seconds")
+    """Return seconds since 1970 for a `datetime` attribute."""
+    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds")

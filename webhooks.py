@@ -1,55 +1,73 @@
-"""What Vonage calls: the answer webhook, the event webhooks, and the reading of what it sends."""
+"""What Vonage calls: the answer webhook, the event webhook, and the webhook of RTC's events."""
 
 import json
 import logging
 import re
 import time
-from typing import Any, TypeGuard
+from datetime import datetime, timezone
+from typing import Any
 
-from flask import Blueprint, Request, Response, current_app, request, url_for
-from pydantic import ValidationError
+from flask import Blueprint, Response, current_app, request, url_for
+from pydantic import TypeAdapter
 from werkzeug.exceptions import BadRequest, ServiceUnavailable
 
 import ncco
-from calls import MOST_LEGS, Calls, Leg
-from config import ANY_URL, Config, is_public
+from calls import ENDS, MOST_LEGS, AudioNote, Calls, Leg, News
+from config import Config, is_public
+from guard import CLOCKS_MAY_DIFFER, check_vonage
+from incoming import (
+    as_object,
+    clean,
+    file_name,
+    first_text,
+    is_uuid,
+    read_address,
+    read_parameters,
+    read_uuid,
+)
 
 METHODS = ["GET", "POST"]
-KEPT = 256  # characters that are kept of what a caller can choose
 MUSIC = "hold-music.mp3"
-# The statuses that end a leg. [Vonage, Webhook reference]
-ENDS = {"completed", "busy", "cancelled", "unanswered", "rejected", "failed", "timeout"}
-# What is known of a leg's audio after an event. [Vonage, Conversation API, Event]
-AUDIO_EVENTS = {"audio:play": "playing", "audio:play:done": "over", "audio:play:stop": "stopped"}
-UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+# What an event has, and a request for an NCCO has not. [Vonage, Webhook reference]
+EVENT_FIELDS = {"status", "type", "reason", "dtmf", "speech", "recording_url"}
+# RTC's events about audio. [Vonage, Conversation API, Event]
+AUDIO_EVENTS = ("audio:play", "audio:play:done", "audio:play:stop")
 REGION_URL = re.compile(
     r"https://(api\.nexmo\.com|api-[a-z0-9-]+\.(?:nexmo|vonage)\.com)(?::443)?(?:/.*)?",
     re.IGNORECASE | re.ASCII,
 )
-ADDRESS = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
+TIME = TypeAdapter(datetime)
 
 log = logging.getLogger("app")
 blueprint = Blueprint("webhooks", __name__, url_prefix="/webhooks")
 
 
+@blueprint.before_request
+def check_sender() -> None:
+    check_vonage(request, current_app.extensions["config"])
+
+
 @blueprint.route("/answer", methods=METHODS, strict_slashes=False)
-def answer() -> Response:
+def answer() -> Response | tuple[str, int]:
     """Put the caller on the line, and say what to play. [Vonage, Webhook reference]"""
     config: Config = current_app.extensions["config"]
     calls: Calls = current_app.extensions["calls"]
-    leg = read_leg(request, config)
-    who = f"leg {leg.uuid}"
+    given = read_parameters(request)
+    if is_event(given):
+        return take_stray(given)
+    leg = create_leg(given, config)
     try:
         count = calls.join(leg)
     except ServiceUnavailable as error:
         count = MOST_LEGS  # better a conference that starts early than one that never does
-        log.error("%s could not be saved, so /stream cannot reach it: %s", who, error.description)
+        lost = "could not be saved, so /stream cannot reach it"
+        log.error("leg %s %s: %s", leg.uuid, lost, error.description)
     else:
-        told = ncco.in_words(config, leg, count)
-        log.info("%s from %s joined: %s", who, leg.short_caller, told)
+        words = ncco.in_words(config, leg, count)
+        log.info("leg %s from %s joined: %s", leg.uuid, leg.short_caller, words)
     if leg.audio_url is None or not is_public(leg.audio_url):
         where = f"the audio's address ({leg.audio_url})"
-        log.warning("%s: %s is not on the public internet: set PUBLIC_URL", who, where)
+        log.warning("leg %s: %s is not on the public internet: set PUBLIC_URL", leg.uuid, where)
     actions = ncco.for_leg(config, leg, count)
     return Response(json.dumps(actions), mimetype="application/json")
 
@@ -57,8 +75,56 @@ def answer() -> Response:
 @blueprint.route("/event", methods=METHODS, strict_slashes=False)
 def event() -> tuple[str, int]:
     """Log the event, and take a leg that has ended off the line. [Vonage, Webhook reference]"""
-    calls: Calls = current_app.extensions["calls"]
     given = read_parameters(request)
+    if is_rtc(given):
+        return take_stray(given)
+    if "to" in given and not is_event(given):
+        warn_of_address("/webhooks/answer", "Answer URL")
+    return take_event(given)
+
+
+@blueprint.post("/rtc", strict_slashes=False)
+def rtc() -> tuple[str, int]:
+    """Note what becomes of audio in a leg, and nothing else. [Vonage, Conversation API, Event]"""
+    given = read_parameters(request)
+    if is_rtc(given):
+        return take_audio_event(given)
+    # It may be unsigned, so no call begins or ends by it.
+    if is_event(given):
+        warn_of_address("/webhooks/event", "Event URL")
+    elif "uuid" in given:
+        warn_of_address("/webhooks/answer", "Answer URL")
+    return "", 204
+
+
+def is_event(given: dict[str, Any]) -> bool:
+    """Return whether this is an event, not a request for an NCCO."""
+    return not EVENT_FIELDS.isdisjoint(given)
+
+
+def is_rtc(given: dict[str, Any]) -> bool:
+    """Return whether this is one of RTC's events, whose types are like audio:play."""
+    return ":" in clean(given.get("type")) and "status" not in given
+
+
+def take_stray(given: dict[str, Any]) -> tuple[str, int]:
+    """Take an event that came to the address of another webhook, and warn of it."""
+    if is_rtc(given):
+        warn_of_address("/webhooks/rtc", "Event URL of RTC")
+        return take_audio_event(given)
+    warn_of_address("/webhooks/event", "Event URL")
+    return take_event(given)
+
+
+def warn_of_address(right: str, name: str) -> None:
+    """Warn that one of the application's addresses leads to the wrong webhook."""
+    what = f"{request.path} received what belongs to {right}"
+    log.warning("%s: correct the application's %s", what, name)
+
+
+def take_event(given: dict[str, Any]) -> tuple[str, int]:
+    """Log an event, and end the leg if its status says so."""
+    calls: Calls = current_app.extensions["calls"]
     status = clean(given.get("status"))
     who = "event without a uuid"
     if "uuid" in given:
@@ -80,60 +146,67 @@ def event() -> tuple[str, int]:
     return "", 204
 
 
-@blueprint.post("/rtc", strict_slashes=False)
-def rtc() -> tuple[str, int]:
-    """Note what becomes of audio in a leg, and nothing else. [Vonage, Conversation API, Event]"""
+def take_audio_event(given: dict[str, Any]) -> tuple[str, int]:
+    """Note what an event of RTC says of the audio in a live leg; ignore the other events."""
     config: Config = current_app.extensions["config"]
     calls: Calls = current_app.extensions["calls"]
-    given = read_parameters(request)
     kind = clean(given.get("type"))
-    if kind not in AUDIO_EVENTS or not may_be_ours(given.get("application_id"), config):
+    if kind not in AUDIO_EVENTS or not config.may_be_ours(given.get("application_id")):
         return "", 204
     body = as_object(given.get("body"))
     uuid = as_object(body.get("channel")).get("id")
     if not is_uuid(uuid):
         log.info("%s without a leg", kind)
         return "", 204
-    error = clean(body.get("error"))
-    if error:
-        audio = f"could not be played: {error}"
-        log.warning("leg %s: audio %s", uuid, audio)
-    else:
-        audio = AUDIO_EVENTS[kind]
-        log.info("leg %s: audio %s", uuid, audio)
-    calls.note(uuid, audio)
+    audio = read_audio_note(kind, body)
+    leg = calls.note(uuid, audio, read_time(given.get("timestamp")))
+    if audio.state != "failed":
+        log.info("leg %s: audio %s", uuid, audio.state)
+        return "", 204
+    log.warning("leg %s: audio could not be played: %s", uuid, audio.detail)
+    if leg is not None:
+        text = f"Audio for {leg.short_caller} could not be played: {audio.detail}"
+        calls.tell(News(time.time(), text, bad=True))
     return "", 204
 
 
-def read_body(incoming: Request) -> bytes:
-    """A request's body; raises RequestEntityTooLarge above MAX_CONTENT_LENGTH, also in chunks."""
-    body = incoming.get_data()
-    if body and incoming.content_length is None:
-        incoming.stream.read(1)  # Werkzeug cuts a chunked body at the limit, and raises only here
-    return body
+def read_audio_note(kind: str, body: dict[str, Any]) -> AudioNote:
+    """Return what the body of an RTC event about audio says."""
+    error = clean(body.get("error"))
+    if error:
+        return AudioNote("failed", error)
+    if kind == "audio:play:done":
+        return AudioNote("over")
+    if kind == "audio:play:stop":
+        return AudioNote("stopped")
+    url = body.get("stream_url")  # in a list of one
+    if isinstance(url, list) and url:
+        url = url[0]
+    return AudioNote("playing", file_name(url))
 
 
-def read_parameters(incoming: Request) -> dict[str, Any]:
-    """A GET's query, or the JSON object in the body, without nulls; raises BadRequest."""
-    if incoming.method == "GET":
-        return incoming.args.to_dict()
+def read_time(timestamp: object) -> float:
+    """Return a timestamp of Vonage's as seconds since 1970; now if it has none that can be."""
+    now = time.time()
     try:
-        given = json.loads(read_body(incoming))
-    except (ValueError, RecursionError) as error:
-        raise BadRequest("The body of a webhook must be JSON.") from error
-    if not isinstance(given, dict):
-        raise BadRequest("The body of a webhook must be a JSON object.")
-    return {name: value for name, value in given.items() if value is not None}
+        at = TIME.validate_python(timestamp)
+    except ValueError:
+        return now
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=timezone.utc)
+    seconds = at.timestamp()
+    if seconds > now + CLOCKS_MAY_DIFFER:
+        return now
+    return seconds
 
 
-def read_leg(incoming: Request, config: Config) -> Leg:
-    """The leg that an answer webhook is about; raises BadRequest. [Vonage, Webhook reference]"""
-    given = read_parameters(incoming)
+def create_leg(given: dict[str, Any], config: Config) -> Leg:
+    """Return the leg that asks for its NCCO; raise BadRequest. [Vonage, Webhook reference]"""
     uuid = read_uuid(given.get("uuid"))
     conference = None
     if config.ANSWER_WITH == "conversation":
         conference = config.VOICE_CONFERENCE_NAME
-    audio_url = config.VOICE_STREAM_URL or find_music(incoming, config)
+    audio_url = config.VOICE_STREAM_URL or find_music(config)
     if audio_url is None and conference is None:
         raise BadRequest("Set PUBLIC_URL: this request's Host is no address for the audio.")
     return Leg(
@@ -146,85 +219,19 @@ def read_leg(incoming: Request, config: Config) -> Leg:
     )
 
 
-def read_uuid(value: object) -> str:
-    """A leg's uuid as it came, with or without hyphens; raises BadRequest."""
-    if not is_uuid(value):
-        raise BadRequest("uuid must be 36 characters with hyphens, or 32 without, 0-9 and a-f.")
-    return value
-
-
-def is_uuid(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and UUID.fullmatch(value) is not None
-
-
 def read_api_host(region_url: object) -> str | None:
-    """The host that controls this call, if it is one of Vonage's: our token goes there."""
+    """Return the host that controls this call if it is one of Vonage's: our token goes there."""
     match = REGION_URL.fullmatch(clean(region_url))
     if match is None:
         return None
     return match[1].lower()
 
 
-def may_be_ours(application_id: object, config: Config) -> bool:
-    """Whether an application's id, as Vonage sends it, may be ours: either side may lack one."""
-    if not application_id or config.VONAGE_APPLICATION_ID is None:
-        return True
-    return application_id == config.VONAGE_APPLICATION_ID
-
-
-def as_object(value: object) -> dict[str, Any]:
-    """A JSON object, or an empty one in place of anything else."""
-    if isinstance(value, dict):
-        return value
-    return {}
-
-
-def first_text(given: dict[str, Any], *names: str) -> str:
-    """The first of these fields that has a text, cleaned."""
-    for name in names:
-        value = clean(given.get(name))
-        if value:
-            return value
-    return ""
-
-
-def clean(value: object) -> str:
-    """A text or number from outside, cut and printable; "" for anything else."""
-    if not isinstance(value, (str, int, float)):
-        return ""
-    return printable(str(value)[:KEPT])
-
-
-def printable(value: str) -> str:
-    """A text without its unprintable characters, such as ends of lines and terminals' commands."""
-    if value.isprintable():
-        return value
-    return "".join(filter(str.isprintable, value))
-
-
-def find_music(incoming: Request, config: Config) -> str | None:
-    """The bundled music's address: at PUBLIC_URL, else where this webhook came in.
-
-    A tunnel or proxy says so in X-Forwarded-Proto and X-Forwarded-Host, of which the first counts.
-    """
+def find_music(config: Config) -> str | None:
+    """Return the bundled music's address: at PUBLIC_URL, else where this webhook came in."""
     if config.PUBLIC_URL is not None:
         return f"{config.PUBLIC_URL}/static/{MUSIC}"
-    scheme = incoming.headers.get("X-Forwarded-Proto") or incoming.scheme
-    host = incoming.headers.get("X-Forwarded-Host") or incoming.headers.get("Host", "")
-    address = f"{first_of(scheme).lower()}://{first_of(host)}"
-    if not ADDRESS.fullmatch(address) or not is_address(address):
+    address = read_address(request)
+    if address is None:
         return None
     return address + url_for("static", filename=MUSIC)
-
-
-def is_address(value: str) -> bool:
-    """Whether a URL has a host and a port that can be: [::::] and 99999 cannot."""
-    try:
-        ANY_URL.validate_python(value)
-    except ValidationError:
-        return False
-    return True
-
-
-def first_of(header: str) -> str:
-    return header.partition(",")[0].strip()

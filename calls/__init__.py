@@ -1,15 +1,26 @@
-"""Who is on the line: the legs that joined and have not ended."""
+"""The list of calls: which legs are on the line, and what happened lately."""
 
-from calls.base import MOST_LEGS, Calls, Leg, key
+from calls.base import ENDS, MOST_LEGS, MOST_NEWS, AudioNote, AudioState, Calls, Leg, News, key
 from calls.sqlite import SqliteCalls
 
-__all__ = ["MOST_LEGS", "Calls", "Leg", "key", "open_calls"]
+__all__ = [
+    "ENDS",
+    "MOST_LEGS",
+    "MOST_NEWS",
+    "AudioNote",
+    "AudioState",
+    "Calls",
+    "Leg",
+    "News",
+    "key",
+    "open_calls",
+]
 
 
 def open_calls(url: str, application_id: str | None) -> Calls:
-    """The store at this CALLS_URL, not yet connected; applications may share one Redis."""
+    """Return the store at this CALLS_URL, not yet connected. Applications may share one."""
     if url.startswith("sqlite:///"):
-        return SqliteCalls(url.removeprefix("sqlite:///"))
-    from calls.redis import RedisCalls  # needs a package that the app can do without
+        return SqliteCalls(url.removeprefix("sqlite:///"), application_id)
+    from calls.redis import RedisCalls  # needs a package that SQLite does without
 
     return RedisCalls(url, application_id)

@@ -1,11 +1,36 @@
-"""A leg, and what every store of legs promises."""
+"""A leg, what is known of its audio, a line of what happened, and what every store promises."""
 
+import json
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, get_args
 
 DAY = 24 * 3600  # seconds; no call is longer, and nothing is kept for longer
-MOST_LEGS = 50  # legs in a conversation, and so the largest quorum [Vonage, NCCO reference]
+MOST_LEGS = 50  # in a conversation, and so the largest quorum [Vonage, NCCO reference]
+MOST_NEWS = 20  # lines of what happened
+# The statuses that end a leg. [Vonage, Webhook reference]
+ENDS = {"completed", "busy", "cancelled", "unanswered", "rejected", "failed", "timeout"}
+
+# "failed": Vonage could not play it. "unreached": the request to play or stop did not succeed.
+AudioState = Literal["over", "stopped", "unreached", "sent", "playing", "failed"]
+# The order in which they come about at one time: the old song stops as the new one starts.
+ORDER = (None, *get_args(AudioState))
+
+
+class AudioNote(NamedTuple):
+    """What is known of the audio in a leg."""
+
+    state: AudioState
+    detail: str = ""  # the file's name, or why it failed or did not reach the leg
+
+
+class News(NamedTuple):
+    """A line of what happened. It names callers by four digits at most."""
+
+    at: float  # seconds since 1970
+    text: str
+    bad: bool = False  # whether something went wrong
 
 
 @dataclass(frozen=True)
@@ -15,10 +40,10 @@ class Leg:
     uuid: str
     caller: str  # a number without a plus, a SIP address, a name, or "" [Webhook reference]
     api_host: str | None  # where Vonage controls this call; None for the default
-    audio_url: str | None  # where the music is for Vonage; None if no address is known
+    audio_url: str | None  # where Vonage can fetch the music; None if no address is known
     conference: str | None  # the conversation that the NCCO leads to; None in stream mode
     joined: float  # seconds
-    audio: str = ""  # what was last known of it, such as "a.mp3 sent", "playing", "over"
+    audio: AudioNote | None = None
     audio_at: float = 0.0  # seconds
 
     @property
@@ -37,38 +62,77 @@ class Leg:
             return f"…{digits[-4:]}"
         return name or "Unknown number"
 
+    def with_audio(self, audio: AudioNote, at: float) -> "Leg":
+        """Return the leg with this note, or the leg as it is if its own note is newer."""
+        state = self.audio and self.audio.state
+        if (at, ORDER.index(audio.state)) < (self.audio_at, ORDER.index(state)):
+            return self
+        return replace(self, audio=audio, audio_at=at)
+
+    def to_json(self) -> str:
+        return json.dumps(vars(self))
+
+    @staticmethod
+    def from_json(text: str) -> "Leg":
+        values = json.loads(text)
+        if values["audio"] is not None:
+            values["audio"] = AudioNote(*values["audio"])
+        return Leg(**values)
+
 
 class Calls(ABC):
-    """Who is on the line: each leg from `join` until `end`, or until 24 hours have passed.
+    """The legs on the line, each from `join` until `end` or for 24 hours, and the latest news.
 
-    All processes that share a store see the same legs. A uuid may have hyphens or not. Each
-    method raises ServiceUnavailable when the store fails.
+    All processes that share a store see the same of one application. A uuid may have hyphens or
+    not. Every method raises ServiceUnavailable when the store fails.
     """
 
     @abstractmethod
     def join(self, leg: Leg) -> int:
-        """Put the leg on the line, unless it is there, or has ended within a day.
+        """Put the leg on the line, and tell it, unless it is there or has ended within a day.
 
-        Gives how many are on the line in its conference, with this one unless it has ended, 50 at
-        most; 0 outside a conference. Joining and counting are one atomic step.
-        """
-
-    @abstractmethod
-    def note(self, uuid: str, audio: str, at: float | None = None) -> None:
-        """Keep what is now known of the audio in a leg, and when; nothing if it is not live.
-
-        With `at`, it was known then: it replaces nothing that came later.
+        Return how many legs are on the line in its conference, 50 at most; 0 outside a
+        conference. Joining and counting are one atomic step.
         """
 
     @abstractmethod
     def end(self, uuid: str) -> None:
-        """Keep the leg off the line for a day, whether or not it was on it."""
+        """Keep the leg off the line for a day, and tell that it left if it was on the line."""
 
     @abstractmethod
     def live(self) -> list[Leg]:
-        """The legs on the line, the one that joined last first."""
+        """Return the legs on the line, the one that joined last first."""
+
+    @abstractmethod
+    def note(self, uuid: str, audio: AudioNote, at: float) -> Leg | None:
+        """Keep what was known at this time of the audio in a live leg, unless it has a newer note.
+
+        Return the leg if the note differs from the one before, otherwise None.
+        """
+
+    @abstractmethod
+    def tell(self, news: News) -> None:
+        """Add a line to what happened."""
+
+    @abstractmethod
+    def news(self) -> list[News]:
+        """Return the last 20 lines of what happened within a day, the newest first."""
+
+    @abstractmethod
+    def check_writable(self) -> None:
+        """Write something that changes nothing."""
 
 
 def key(uuid: str) -> str:
-    """The one spelling of a uuid that stores use."""
+    """Return the one spelling of a uuid that stores use."""
     return uuid.replace("-", "").lower()
+
+
+def joined(leg: Leg) -> News:
+    """Return the line for a leg that has joined."""
+    return News(leg.joined, f"{leg.short_caller} joined")
+
+
+def left(leg: Leg, at: float) -> News:
+    """Return the line for a leg that has left."""
+    return News(at, f"{leg.short_caller} left")

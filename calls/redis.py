@@ -1,27 +1,26 @@
-"""Who is on the line, kept in a Redis that the processes of many machines share."""
+"""The list of calls in a Redis that the processes of many machines share."""
 
 import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
-from redis import Redis
+from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from werkzeug.exceptions import ServiceUnavailable
 
-from calls.base import DAY, MOST_LEGS, Calls, Leg, key
+from calls.base import DAY, MOST_LEGS, MOST_NEWS, AudioNote, Calls, Leg, News, joined, key, left
 
 WAIT = 0.5  # seconds for a connection, and for a reply: with one more try, still within 2 s
 
 
 class RedisCalls(Calls):
-    """The promises of `Calls`, kept in the Redis at `url`; `clock` gives seconds since 1970.
+    """A `Calls` in the Redis at `url`. `clock` returns seconds since 1970.
 
     Under a leg's name is its JSON, or "" once it has ended. `line` lists the names in the order in
-    which they joined: of those who join at once, each finds those before it.
+    which the legs joined: of those that join at once, each finds those before it.
     """
 
     def __init__(
@@ -29,97 +28,124 @@ class RedisCalls(Calls):
     ) -> None:
         self._redis: Any = Redis.from_url(
             url,
+            protocol=2,  # Redis 5 knows no other
             retry=Retry(NoBackoff(), 1),  # an idle connection may have died
             socket_timeout=WAIT,
             socket_connect_timeout=WAIT,
             decode_responses=True,
         )
         self._clock = clock
-        # The prefix carries a version, so that another version's records are never read.
-        self._prefix = f"calls_3:{application}"
+        # The names carry a version, so that another version's records are never read.
+        self._prefix = f"calls_4:{application}"
         self._line = f"{self._prefix}:line"
+        self._news = f"{self._prefix}:news"
 
     def join(self, leg: Leg) -> int:
         name = self._name(leg.uuid)
-        with self._errors(), self._redis.pipeline() as transaction:
-            transaction.set(name, json.dumps(vars(leg)), nx=True, ex=DAY)
-            transaction.rpush(self._line, name)
-            transaction.expire(self._line, DAY)
+
+        def write(transaction: Any) -> None:
+            is_new = transaction.get(name) is None
+            transaction.multi()
+            if is_new:
+                transaction.set(name, leg.to_json(), ex=DAY)
+                transaction.rpush(self._line, name)
+                transaction.expire(self._line, DAY)
+                self._add(transaction, joined(leg))
             transaction.lrange(self._line, 0, -1)
-            names = transaction.execute()[-1]
-            legs = self._read(names)
-        if leg.conference is None:
-            return 0
-        conferences = [other.conference for other in legs]
+
+        with self._errors():
+            names = self._redis.transaction(write, name)[-1]
+            if leg.conference is None:
+                return 0
+            conferences = [other.conference for other in self._read(names)]
         return min(MOST_LEGS, conferences.count(leg.conference))
 
-    def note(self, uuid: str, audio: str, at: float | None = None) -> None:
+    def end(self, uuid: str) -> None:
         name = self._name(uuid)
-        now = self._clock()
 
         def write(transaction: Any) -> None:
             value = transaction.get(name)
-            if value:
-                leg = Leg(**json.loads(value))
-                if at is None:
-                    leg = replace(leg, audio=audio, audio_at=now)
-                elif leg.audio_at <= at:
-                    leg = replace(leg, audio=audio, audio_at=at)
-                value = json.dumps(vars(leg))
             transaction.multi()
-            # Also for a leg that is not live, where it changes nothing: a Redis that cannot be
-            # written is noticed.
-            transaction.set(name, value or "", xx=True, keepttl=True)
+            transaction.set(name, "", ex=DAY)
+            transaction.lrem(self._line, 0, name)
+            if value:
+                self._add(transaction, left(Leg.from_json(value), self._clock()))
 
         with self._errors():
             self._redis.transaction(write, name)
 
-    def end(self, uuid: str) -> None:
-        name = self._name(uuid)
-        with self._errors(), self._redis.pipeline() as transaction:
-            transaction.set(name, "", ex=DAY)
-            transaction.lrem(self._line, 0, name)
-            transaction.execute()
-
     def live(self) -> list[Leg]:
         with self._errors():
-            names = self._redis.lrange(self._line, 0, -1)
-            legs = self._read(names)
+            legs = self._read(self._redis.lrange(self._line, 0, -1))
         legs.reverse()
         return legs
 
-    def _read(self, names: list[str]) -> list[Leg]:
-        """The live legs of these names, in their order; the other names leave the line."""
-        if not names:
-            return []
-        names = list(dict.fromkeys(names))  # Vonage may ask for a call's NCCO three times
-        legs = []
-        gone = []
-        for name, value in zip(names, self._redis.mget(names), strict=True):
-            if value:
-                legs.append(Leg(**json.loads(value)))
-            else:
-                gone.append(name)
-        if gone:
-            self._remove(gone)
-        now = self._clock()
-        return [leg for leg in legs if abs(now - leg.joined) < DAY]
+    def note(self, uuid: str, audio: AudioNote, at: float) -> Leg | None:
+        name = self._name(uuid)
 
-    def _remove(self, names: list[str]) -> None:
-        with self._redis.pipeline() as transaction:
-            for name in names:
-                transaction.lrem(self._line, 0, name)
+        def write(transaction: Any) -> Leg | None:
+            value = transaction.get(name)
+            rest = transaction.pttl(name)
+            transaction.multi()
+            if not value:
+                return None
+            leg = Leg.from_json(value)
+            noted = leg.with_audio(audio, at)
+            transaction.set(name, noted.to_json(), px=max(rest, 1))
+            if noted.audio == leg.audio:
+                return None
+            return noted
+
+        with self._errors():
+            noted: Leg | None = self._redis.transaction(write, name, value_from_callable=True)
+        return noted
+
+    def tell(self, news: News) -> None:
+        with self._errors(), self._redis.pipeline() as transaction:
+            self._add(transaction, news)
             transaction.execute()
+
+    def news(self) -> list[News]:
+        with self._errors():
+            lines = self._redis.lrange(self._news, 0, -1)
+        now = self._clock()
+        news = [News(*json.loads(line)) for line in lines]
+        return [line for line in news if abs(now - line.at) < DAY]
+
+    def check_writable(self) -> None:
+        with self._errors():
+            self._redis.set(f"{self._prefix}:check", "", px=1)
 
     def _name(self, uuid: str) -> str:
         return f"{self._prefix}:{key(uuid)}"
 
+    def _read(self, names: list[str]) -> list[Leg]:
+        """Return the live legs of these names, in their order; take other names off the line."""
+        if not names:
+            return []
+        legs = []
+        with self._redis.pipeline() as removal:
+            for name, value in zip(names, self._redis.mget(names), strict=True):
+                if value:
+                    legs.append(Leg.from_json(value))
+                else:
+                    removal.lrem(self._line, 0, name)
+            removal.execute()  # which asks for nothing where nothing is to be removed
+        now = self._clock()
+        return [leg for leg in legs if abs(now - leg.joined) < DAY]
+
+    def _add(self, transaction: Any, news: News) -> None:
+        """Add a line to what happened, and forget the oldest."""
+        transaction.lpush(self._news, json.dumps(news))
+        transaction.ltrim(self._news, 0, MOST_NEWS - 1)
+        transaction.expire(self._news, DAY)
+
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Raise ServiceUnavailable whatever redis-py raises: not all of it is a RedisError."""
+        """Raise ServiceUnavailable for what redis-py raises; a bad host is a UnicodeError."""
         try:
             yield
-        except Exception as error:
+        except (RedisError, OSError, UnicodeError) as error:
             reason = str(error).rstrip(".")
             raise ServiceUnavailable(
                 f"The list of calls in Redis is unavailable: {reason}. Check CALLS_URL."

@@ -1,98 +1,157 @@
-"""Who is on the line, kept in an SQLite file that the processes of one machine share."""
+"""The list of calls in an SQLite file that the processes of one machine share."""
 
 import os
 import sqlite3
 import time
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 from werkzeug.exceptions import ServiceUnavailable
 
-from calls.base import DAY, MOST_LEGS, Calls, Leg, key
+from calls.base import DAY, MOST_LEGS, MOST_NEWS, AudioNote, Calls, Leg, News, joined, key, left
 
 WAIT = 0.8  # seconds to wait for a thread, and for a process: an answer takes 2 s at most
-COLUMNS = ", ".join(field.name for field in fields(Leg))
-VALUES = ", ".join(f":{field.name}" for field in fields(Leg))
 
 # The names carry a version, so that another version's records are never read. Legs that have
 # ended are in a table of their own, so that they cost nothing where live legs are read.
-SCHEMA = f"""
+SCHEMA = """
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = NORMAL;
-    CREATE TABLE IF NOT EXISTS legs_3 (key TEXT PRIMARY KEY, {COLUMNS});
-    CREATE TABLE IF NOT EXISTS ended_3 (key TEXT PRIMARY KEY, at REAL);
+    CREATE TABLE IF NOT EXISTS legs_4
+        (name TEXT PRIMARY KEY, application TEXT, conference TEXT, joined REAL, leg TEXT);
+    CREATE TABLE IF NOT EXISTS ended_4 (name TEXT PRIMARY KEY, at REAL);
+    CREATE TABLE IF NOT EXISTS news_4 (application TEXT, at REAL, text TEXT, bad INTEGER);
 """
-JOIN = f"""
-    INSERT OR IGNORE INTO legs_3 (key, {COLUMNS}) SELECT :key, {VALUES}
-    WHERE NOT EXISTS (SELECT 1 FROM ended_3 WHERE key = :key)
+JOIN = """
+    INSERT OR IGNORE INTO legs_4 SELECT ?, ?, ?, ?, ?
+    WHERE NOT EXISTS (SELECT 1 FROM ended_4 WHERE name = ?)
 """
 # A day counts either way: a clock that was ahead for a while must keep nothing forever.
-FROM_LIVE = f"FROM legs_3 WHERE abs(joined - :now) < {DAY}"
-COUNTED = f"SELECT 1 {FROM_LIVE} AND conference = :conference LIMIT {MOST_LEGS}"
-COUNT = f"SELECT count(*) FROM ({COUNTED})"
-NOTE = "UPDATE legs_3 SET audio = :audio, audio_at = :now WHERE key = :key"
-NOTE_AT = "UPDATE legs_3 SET audio = :audio, audio_at = :at WHERE key = :key AND audio_at <= :at"
-LEAVE = "DELETE FROM legs_3 WHERE key = :key"
-END = "REPLACE INTO ended_3 VALUES (:key, :now)"
-LIVE = f"SELECT {COLUMNS} {FROM_LIVE} ORDER BY rowid DESC"
-# Each end looks at the two oldest, so that no clean-up ever takes long.
-OLDEST = "rowid IN (SELECT rowid FROM {0} ORDER BY rowid LIMIT 2)"
+LIVE = f"FROM legs_4 WHERE application = ? AND abs(joined - ?) < {DAY}"
+COUNT = f"SELECT count(*) FROM (SELECT 1 {LIVE} AND conference = ? LIMIT {MOST_LEGS})"
+LATEST = f"FROM news_4 WHERE application = ? ORDER BY rowid DESC LIMIT {MOST_NEWS}"
+# Each end forgets old lines of what happened, and the two oldest legs of either table if a day has
+# passed: no clean-up ever takes long.
+FORGET_NEWS = f"""
+    DELETE FROM news_4 WHERE application = ? AND rowid NOT IN (SELECT rowid {LATEST})
+    OR abs(at - ?) > {DAY}
+"""
 FORGET_LEGS = f"""
-    DELETE FROM legs_3 WHERE {OLDEST.format("legs_3")} AND abs(joined - :now) > {DAY}
+    DELETE FROM legs_4 WHERE abs(joined - ?) > {DAY}
+    AND rowid IN (SELECT rowid FROM legs_4 ORDER BY rowid LIMIT 2)
 """
 FORGET_ENDED = f"""
-    DELETE FROM ended_3 WHERE {OLDEST.format("ended_3")} AND abs(at - :now) > {DAY}
+    DELETE FROM ended_4 WHERE abs(at - ?) > {DAY}
+    AND rowid IN (SELECT rowid FROM ended_4 ORDER BY rowid LIMIT 2)
 """
 
 
 class SqliteCalls(Calls):
-    """The promises of `Calls`, kept in the file at `path`; `clock` gives seconds since 1970."""
+    """A `Calls` in the SQLite file at `path`. `clock` returns seconds since 1970."""
 
-    def __init__(self, path: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: str, application: str | None, clock: Callable[[], float] = time.time
+    ) -> None:
         self._path = path
+        self._application = str(application)
         self._clock = clock
         self._lock = Lock()  # SQLite's own lets some threads starve
         self._db: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None  # device and inode of its file
 
-    def join(self, leg: Leg) -> int:
-        values = {"key": key(leg.uuid), "now": self._clock(), **vars(leg)}
-        if leg.conference is None:
-            self._run([JOIN], values)
-            return 0
-        counted: int = self._run([JOIN, COUNT], values)[0][0]
-        return counted
+    def __del__(self) -> None:
+        if self._db is not None:
+            self._db.close()
 
-    def note(self, uuid: str, audio: str, at: float | None = None) -> None:
-        values = {"key": key(uuid), "audio": audio, "now": self._clock(), "at": at}
-        if at is None:
-            self._run([NOTE], values)
-        else:
-            self._run([NOTE_AT], values)
+    def join(self, leg: Leg) -> int:
+        name = self._name(leg.uuid)
+        row = (name, self._application, leg.conference, leg.joined, leg.to_json(), name)
+        with self._transaction() as db:
+            if db.execute(JOIN, row).rowcount == 1:
+                self._add(db, joined(leg))
+            if leg.conference is None:
+                return 0
+            count = db.execute(COUNT, (self._application, self._clock(), leg.conference))
+            return int(count.fetchone()[0])
 
     def end(self, uuid: str) -> None:
-        statements = [LEAVE, END, FORGET_LEGS, FORGET_ENDED]
-        self._run(statements, {"key": key(uuid), "now": self._clock()})
+        name = self._name(uuid)
+        now = self._clock()
+        with self._transaction() as db:
+            leg = self._find(db, name)
+            if leg is not None:
+                db.execute("DELETE FROM legs_4 WHERE name = ?", (name,))
+                self._add(db, left(leg, now))
+            db.execute("REPLACE INTO ended_4 VALUES (?, ?)", (name, now))
+            db.execute(FORGET_LEGS, (now,))
+            db.execute(FORGET_ENDED, (now,))
+            db.execute(FORGET_NEWS, (self._application, self._application, now))
 
     def live(self) -> list[Leg]:
-        rows = self._run([LIVE], {"now": self._clock()})
-        return [Leg(*row) for row in rows]
+        with self._connection() as db:
+            rows = db.execute(
+                f"SELECT leg {LIVE} ORDER BY rowid DESC", (self._application, self._clock())
+            ).fetchall()
+        return [Leg.from_json(text) for (text,) in rows]
 
-    def _run(self, statements: list[str], values: dict[str, Any]) -> list[Any]:
-        """Run statements in one transaction on the process's connection; the last one's rows."""
+    def note(self, uuid: str, audio: AudioNote, at: float) -> Leg | None:
+        name = self._name(uuid)
+        with self._transaction() as db:
+            leg = self._find(db, name)
+            if leg is None:
+                return None
+            noted = leg.with_audio(audio, at)
+            db.execute("UPDATE legs_4 SET leg = ? WHERE name = ?", (noted.to_json(), name))
+        if noted.audio == leg.audio:
+            return None
+        return noted
+
+    def tell(self, news: News) -> None:
+        with self._transaction() as db:
+            self._add(db, news)
+
+    def news(self) -> list[News]:
+        with self._connection() as db:
+            rows = db.execute(f"SELECT at, text, bad {LATEST}", (self._application,)).fetchall()
+        now = self._clock()
+        return [News(at, text, bool(bad)) for at, text, bad in rows if abs(now - at) < DAY]
+
+    def check_writable(self) -> None:
+        with self._transaction() as db:
+            db.execute("DELETE FROM news_4 WHERE text IS NULL")
+
+    def _name(self, uuid: str) -> str:
+        return f"{self._application}:{key(uuid)}"
+
+    def _find(self, db: sqlite3.Connection, name: str) -> Leg | None:
+        row = db.execute("SELECT leg FROM legs_4 WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            return None
+        return Leg.from_json(row[0])
+
+    def _add(self, db: sqlite3.Connection, news: News) -> None:
+        db.execute("INSERT INTO news_4 VALUES (?, ?, ?, ?)", (self._application, *news))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Yield the connection, and commit what is done with it, or nothing of it."""
+        with self._connection() as db, db:
+            db.execute("BEGIN IMMEDIATE")
+            yield db
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """Yield the process's connection to one thread; raise ServiceUnavailable if it fails."""
         if not self._lock.acquire(timeout=WAIT):
             raise ServiceUnavailable(f"The list of calls in {self._path} is busy. Try again.")
         try:
-            db = self._connection()
-            with db:
-                for statement in statements:
-                    rows = db.execute(statement, values).fetchall()
-            return rows
+            if self._db is None or not self._is_current():
+                self._db = self._connect()
+            yield self._db
         except (sqlite3.Error, OSError) as error:
-            self._file = None  # connect anew at the next call
+            self._file = None  # connect again at the next call
             reason = str(error).rstrip(".")
             raise ServiceUnavailable(
                 f"The list of calls in {self._path} is unavailable: {reason}. Check CALLS_URL."
@@ -100,32 +159,25 @@ class SqliteCalls(Calls):
         finally:
             self._lock.release()
 
-    def _connection(self) -> sqlite3.Connection:
-        """The process's one, made anew if it failed, or its file was deleted or replaced."""
+    def _connect(self) -> sqlite3.Connection:
+        """Connect for the first time, after a failure, or after the file was replaced."""
         if self._db is not None:
-            if self._is_current():
-                return self._db
             self._db.close()
-        Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(self._path, timeout=WAIT, check_same_thread=False)
-        self._create_tables(self._db)
-        self._file = self._identity()
-        return self._db
-
-    def _create_tables(self, db: sqlite3.Connection) -> None:
-        """SQLite does not wait when two processes switch one new file to WAL: try again."""
-        until = time.monotonic() + WAIT
-        while True:
-            try:
-                db.executescript(SCHEMA)
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > until:
-                    raise
-            time.sleep(0.005)
+        # The list has whole numbers of callers: the folder is for its owner alone.
+        Path(self._path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        db = sqlite3.connect(
+            self._path, timeout=WAIT, check_same_thread=False, isolation_level=None
+        )
+        try:
+            create_tables(db)
+            self._file = self._identity()
+        except BaseException:
+            db.close()
+            raise
+        return db
 
     def _is_current(self) -> bool:
-        """Whether the connection is to the file that is at the path now."""
+        """Return whether the connection is to the file that is at the path now."""
         try:
             return self._identity() == self._file
         except FileNotFoundError:
@@ -134,3 +186,16 @@ class SqliteCalls(Calls):
     def _identity(self) -> tuple[int, int]:
         found = os.stat(self._path)  # noqa: PTH116 - a quarter of the cost of Path.stat
         return found.st_dev, found.st_ino
+
+
+def create_tables(db: sqlite3.Connection) -> None:
+    """Create the tables. SQLite does not wait for a process that does the same: try again."""
+    until = time.monotonic() + WAIT
+    while True:
+        try:
+            db.executescript(SCHEMA)
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+        time.sleep(0.005)

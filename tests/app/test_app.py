@@ -16,14 +16,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import requests
 
 from app import create_app, end_calls_from_before, main
-from calls import open_calls
+from calls import Calls, open_calls
 from config import Config
 from sandbox import Account
 from tests.helpers.faults import Fault, FaultySandbox
@@ -35,9 +34,14 @@ from tests.helpers.servers import serve_elsewhere
 from tests.helpers.waiting import wait_until
 
 
+def list_of(sandbox: FaultySandbox) -> Calls:
+    """The list of calls as another process sees it."""
+    return open_calls(sandbox.environment["CALLS_URL"], sandbox.account.application_id)
+
+
 def live(sandbox: FaultySandbox) -> set[str]:
     """The uuids of those who are on the line, as another process sees them."""
-    return {leg.uuid for leg in open_calls(sandbox.environment["CALLS_URL"], "").live()}
+    return {leg.uuid for leg in list_of(sandbox).live()}
 
 
 # The start
@@ -97,6 +101,7 @@ def test_calls_are_kept_in_the_instance_folder_by_default(
     monkeypatch.setattr("app.FOLDER", tmp_path)
     create_app(Config()).test_client().post("/webhooks/answer", json={"uuid": uuid.uuid4().hex})
     assert (tmp_path / "instance" / "calls.sqlite3").exists()
+    assert (tmp_path / "instance").stat().st_mode & 0o777 == 0o700  # it has whole numbers
 
 
 def test_create_app_twice_adds_nothing_twice(tmp_path: Path) -> None:
@@ -152,7 +157,7 @@ def at_home(
 def test_the_start_says_where_it_listens_and_what_is_not_set_up(at_home: FaultySandbox) -> None:
     said = at_home.log.read_text()
     assert re.search(rf"Running on http://(localhost|127\.0\.0\.1):{at_home.port}", said)
-    assert "Webhooks: /webhooks/answer and /webhooks/event" in said
+    assert "Webhooks: /webhooks/answer, /webhooks/event and, for RTC, /webhooks/rtc" in said
     assert "Not set up: VONAGE_SIGNATURE_SECRET" in said
 
 
@@ -163,6 +168,16 @@ def test_what_it_prints_into_a_file_has_one_form_and_no_colour(at_home: FaultySa
     assert [line for line in lines if not re.match(rf"{stamp} (INFO|WARNING): \w", line)] == []
     where = rf"{stamp} INFO: Running on {re.escape(at_home.app_url)} \(Ctrl-C ends it\)"
     assert len([line for line in lines if re.fullmatch(where, line)]) == 1
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1"])
+def test_the_address_that_is_shown_is_one_that_opens(process: Process, host: str) -> None:
+    sandbox = process(HOST=host)
+    line = re.compile(r"Running on (\S+) ")
+    [found] = wait_until(lambda: line.findall(sandbox.log.read_text()), "the start")
+    shown = "[::1]" if host == "::1" else "localhost"
+    assert found == f"http://{shown}:{sandbox.port}"
+    assert requests.get(found, timeout=5).status_code == 200
 
 
 def test_no_request_has_a_line_of_its_own_nor_its_query_in_the_log(at_home: FaultySandbox) -> None:
@@ -188,8 +203,12 @@ def test_a_restart_in_mid_call_loses_no_one_and_keeps_no_one_who_is_gone(process
     assert sandbox.stop_app() == 0
     leaves.hang_up()  # nobody takes the event
     assert live(sandbox) == {stays.uuid, leaves.uuid}
+    before = list_of(sandbox).news()
+    assert [line.text for line in before] == ["…0002 joined", "…0001 joined"]
     sandbox.start_app()
     wait_until(lambda: live(sandbox) == {stays.uuid})
+    left, *rest = list_of(sandbox).news()
+    assert (left.text, rest) == ("…0002 left", before)
     assert browse(sandbox, "/stream").json()["message"] == "Sent hold-music.mp3 to the caller"
     stays.hears("hears music")
 
@@ -240,7 +259,33 @@ def test_the_server_ends_quietly_and_at_once_though_stream_hangs(
         assert isinstance(hanging.exception(), requests.ConnectionError)
 
 
+def test_nothing_is_left_unclosed(process: Process, copy: Path) -> None:
+    """Neither connections nor files, also where the list of calls is replaced or broken."""
+    strict = ["-X", "dev", "-W", "error::ResourceWarning"]
+    sandbox = process([sys.executable, *strict, str(copy / "app.py")])
+    music = f"{sandbox.app_url}/static/hold-music.mp3"
+    database = sandbox.folder / "calls.sqlite3"
+    for content in ("", "no database" * 1_000):
+        call = sandbox.dial()
+        browse(sandbox, "/stream")
+        browse(sandbox, "/")
+        for headers in ({}, {"Range": "bytes=1-9"}, {"If-None-Match": "*"}):
+            requests.get(music, headers=headers, timeout=5)
+        requests.head(music, timeout=5)
+        call.hang_up()
+        for file in sandbox.folder.glob("calls.sqlite3*"):
+            file.unlink()
+        database.write_text(content)
+    assert sandbox.dial().ncco
+    said = sandbox.log.read_text()
+    assert "file is not a database" in said
+    assert "ResourceWarning" not in said
+
+
 # Other servers
+
+
+PASSWORD = "open sesame"
 
 
 def test_under_another_server_only_the_password_lets_in(start: StartSandbox) -> None:
@@ -248,65 +293,6 @@ def test_under_another_server_only_the_password_lets_in(start: StartSandbox) -> 
         with serve_elsewhere(start(**settings).flask) as url:
             response = requests.get(url, auth=("me", PASSWORD), timeout=5)
         assert response.status_code == status
-
-
-GRANIAN = [
-    *[sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "app:create_app"],
-    *["--workers", "2", "--blocking-threads", "4"],
-]
-PASSWORD = "open sesame"
-
-
-@pytest.fixture
-def granian(process: Process, copy: Path) -> FaultySandbox:
-    """The app under granian, with two processes of four threads each."""
-    port = str(free_port())
-    command = ["sh", "-c", 'cd "$0" && exec "$@"', str(copy), *GRANIAN, "--port", port]
-    sandbox = process(command, HOST="127.0.0.1", PORT=port, STREAM_PASSWORD=PASSWORD)
-    # A process that is told to end while it starts does not, whatever the app is.
-    wait_until(lambda: sandbox.log.read_text().count("Started worker-") == 2)
-    return sandbox
-
-
-def press(sandbox: FaultySandbox) -> requests.Response:
-    """Open /stream with the password."""
-    return requests.get(f"{sandbox.app_url}/stream", auth=("me", PASSWORD), timeout=20)
-
-
-def dial_within_a_second(sandbox: FaultySandbox) -> None:
-    began = time.monotonic()
-    assert sandbox.dial(pick_up=False).ncco
-    assert time.monotonic() - began < 1
-
-
-def test_many_presses_and_requests_without_end_hold_up_neither_callers_nor_the_end(
-    granian: FaultySandbox,
-) -> None:
-    """Both processes share who is on the line."""
-    callers = {granian.dial().uuid for _ in range(3)}
-    granian.released.clear()
-    with ThreadPoolExecutor(10) as browsers:
-        answers = [browsers.submit(press, granian) for _ in range(10)]
-        wait_until(lambda: len(granian.asked) > 2)
-        for _ in range(8):
-            dial_within_a_second(granian)
-        granian.released.set()
-    played = [answer.result() for answer in answers if answer.result().status_code == 200]
-    assert 2 <= len(played) < 10
-    for answer in played:
-        assert {leg["uuid"] for leg in answer.json()["legs"]} == callers
-
-    with ExitStack() as lines:
-        for path in ("/stream", "/webhooks/answer", "/webhooks/event") * 24:
-            line = socket.create_connection((granian.host, granian.port))
-            lines.enter_context(line)
-            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
-            line.sendall(head.encode() + b"{")
-        for _ in range(8):
-            dial_within_a_second(granian)
-        assert granian.app
-        granian.app.terminate()
-        assert granian.app.wait(10) == 0
 
 
 # Several processes at the same instant

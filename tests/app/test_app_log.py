@@ -103,25 +103,45 @@ def test_there_is_no_line_for_each_request(conference: InProcess) -> None:
     assert "INFO: GET /static/hold-music.mp3: 200" in log
 
 
-def test_many_failures_are_one_warning_that_says_each_sentence_once(start: StartSandbox) -> None:
-    sandbox = start(VOICE_STREAM_URL="https://example.com/a.mp3")
-    legs = [sandbox.dial_at("a.example") for _ in range(6)]
-    calls = [sandbox.dial() for _ in range(4)]
-    browse(sandbox, "/stream").raise_for_status()
-    [line] = [line for line in sandbox.log.read_text().splitlines() if "Sent" in line]
-    assert "WARNING: Sent a.mp3, once, at Vonage's default volume, to 4 of 10: " in line
-    assert sum(call.uuid in line for call in calls) == 3
-    assert " and 1 more; " in line
-    assert line.count("has no such call") == 1
-    assert all(leg in line for leg in legs)
+def test_one_sentence_says_what_a_play_did(conference: InProcess) -> None:
+    """In the log, in JSON, and in what happened; a failure's sentence once, however many legs."""
+    reached = [conference.dial() for _ in range(2)]
+    lost = [conference.dial_at("localhost:9000"), conference.dial_at("localhost:9000")]
+    answer = browse(conference, "/stream").json()
+    for caller in reached:
+        caller.hears("hears music")
+    sentence = "Sent hold-music.mp3 to 2 of 4 callers"
+    why = (
+        "The audio's address https://localhost:9000/static/hold-music.mp3 is not on the public "
+        "internet, where Vonage could fetch it. Set PUBLIC_URL"
+    )
+    assert answer["message"] == sentence
+    [news] = [line for line in conference.told() if "Sent" in line.text]
+    assert (news.text, news.bad) == (f"{sentence}; {why}", True)
+    [line] = [line for line in conference.log.read_text().splitlines() if "Sent" in line]
+    said, _, uuids = line.rpartition(" (")
+    assert said.partition("WARNING: ")[2] == f"{sentence}; {why}"
+    assert sorted(uuids.removesuffix(")").split(", ")) == sorted(lost)
 
 
-def test_what_plays_is_said_in_words(start: StartSandbox) -> None:
-    sandbox = start(VOICE_STREAM_LOOP="0", VOICE_STREAM_LEVEL="-0.5")
-    call = sandbox.dial()
-    browse(sandbox, "/stream").raise_for_status()
-    sent = f"INFO: Sent hold-music.mp3, forever, at level -0.5, to 1 of 1: {call.uuid}"
-    assert sent in sandbox.log.read_text()
+def test_one_sentence_says_what_a_stop_did(conference: InProcess) -> None:
+    callers = [conference.dial() for _ in range(2)]
+    assert browse(conference, "/stream/stop").json()["message"] == "Stopped for all 2 callers"
+    callers[0].over.set()  # its completed event is on the way
+    browse(conference, "/stream/stop", uuid=callers[0].uuid)
+    browse(conference, "/stream/stop", uuid=callers[1].uuid)
+    why = f"Vonage at localhost:{conference.api_port} has no such call"
+    told = [line for line in conference.told() if "Stopped" in line.text]
+    assert [line.text.partition(" (")[0] for line in reversed(told)] == [
+        "Stopped for all 2 callers",
+        f"Stopped for no one; {why}",
+        "Stopped for the caller",
+    ]
+    assert [line.bad for line in reversed(told)] == [False, True, False]
+    log = conference.log.read_text()
+    assert "INFO: Stopped for all 2 callers\n" in log
+    assert "INFO: Stopped for the caller\n" in log
+    assert f"WARNING: Stopped for no one; {why}" in log
 
 
 def test_the_sdks_own_lines_are_off(
@@ -134,16 +154,60 @@ def test_the_sdks_own_lines_are_off(
     assert {record.name for record in caplog.records} == {"app"}
 
 
-def test_an_error_in_a_view_is_logged_with_its_traceback_and_not_shown(
+def test_of_a_path_256_characters_are_in_the_log(conference: InProcess) -> None:
+    browse(conference, f"/{'x' * 5_000}")
+    assert f"GET /{'x' * 255}: 404 Not found." in conference.log.read_text()
+
+
+# Faults of ours
+
+PLANTED: dict[str, tuple[str, str, str]] = {
+    "in SQLite": ("calls.sqlite.Leg.from_json", "/stream", "sqlite"),
+    "in Redis": ("calls.redis.Leg.from_json", "/stream", "redis"),
+    "in a transaction of SQLite": ("calls.sqlite.joined", "/webhooks/answer", "sqlite"),
+    "in a transaction of Redis": ("calls.redis.joined", "/webhooks/answer", "redis"),
+    "in SQLite's news": ("calls.sqlite.News", "/", "sqlite"),
+    "in Redis' news": ("calls.redis.News", "/", "redis"),
+    "on the way to Vonage": ("voice.find_audio", "/stream", "sqlite"),
+    "in a request to Vonage": ("voice.AudioStreamOptions", "/stream", "sqlite"),
+    "in a view": ("player.active_legs", "/stream", "sqlite"),
+    "in what reads": ("player.file_name", "/stream", "sqlite"),
+    "in the guard": ("app.check_operator", "/stream", "sqlite"),
+}
+
+
+@pytest.mark.parametrize("error", [KeyError, TypeError, ValueError, RuntimeError])
+@pytest.mark.parametrize("where", PLANTED)
+def test_a_fault_of_ours_is_a_500_with_a_traceback_in_the_log(
     start: StartSandbox,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    error: type[Exception],
 ) -> None:
-    sandbox = start(fresh=True)
-    sandbox.flask.config["PROPAGATE_EXCEPTIONS"] = False
-    extensions = sandbox.flask.extensions.copy()
-    sandbox.flask.extensions.clear()
-    response = browse(sandbox, "/stream")
-    sandbox.flask.extensions.update(extensions)
+    """No one else is blamed for it: neither Vonage, nor CALLS_URL."""
+
+    def break_down(*_: object, **__: object) -> None:
+        raise error("planted")
+
+    name, path, store = PLANTED[where]
+    settings = {}
+    if store == "redis":
+        settings["CALLS_URL"] = request.getfixturevalue("redis_url")
+    sandbox = start(**settings)
+    sandbox.dial()
+    with monkeypatch.context() as patched:
+        patched.setattr(name, break_down)
+        if path.startswith("/webhooks/"):
+            response = sandbox.send("POST", path, {"uuid": str(uuid.uuid4())})
+        else:
+            response = browse(sandbox, path)
+    assert response is not None
     assert response.status_code == 500
     assert set(response.json()) == {"error"}
-    assert "Traceback" in sandbox.log.read_text()
-    assert "KeyError" not in response.text
+    for blamed in ("Vonage", "CALLS_URL", "planted", error.__name__):
+        assert blamed not in response.text
+    log = sandbox.log.read_text()
+    assert "Traceback" in log
+    assert f"{error.__name__}: " in log
+    assert "planted" in log

@@ -14,11 +14,16 @@ from pathlib import Path
 
 import pytest
 import redis
+from werkzeug.exceptions import ServiceUnavailable
 
-from calls import Calls, Leg, open_calls
+from calls import AudioNote, Calls, Leg, News, open_calls
 from calls.base import DAY
 from calls.redis import RedisCalls
 from calls.sqlite import SqliteCalls
+from tests.helpers.servers import run_redis
+
+PLAYING = AudioNote("playing", "a.mp3")
+OVER = AudioNote("over")
 
 
 @dataclass
@@ -36,17 +41,18 @@ def clock() -> Clock:
     return Clock()
 
 
-Open = Callable[[], Calls]
+Open = Callable[..., Calls]
 
 
 @pytest.fixture(params=["sqlite", "redis"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Open:
-    """Open the store as another process would."""
+    """Open the store as another process would, also for another application."""
+    own = uuid.uuid4().hex
     if request.param == "sqlite":
-        return lambda: SqliteCalls(str(tmp_path / "calls.sqlite3"), clock)
+        path = str(tmp_path / "calls.sqlite3")
+        return lambda application=own: SqliteCalls(path, application, clock)
     url = request.getfixturevalue("redis_url")
-    application = uuid.uuid4().hex
-    return lambda: RedisCalls(url, application, clock)
+    return lambda application=own: RedisCalls(url, application, clock)
 
 
 @pytest.fixture
@@ -88,43 +94,63 @@ def test_a_note_is_kept_with_a_live_leg(calls: Calls, clock: Clock) -> None:
     leg, other = a_leg(clock), a_leg(clock)
     calls.join(leg)
     calls.join(other)
-    clock.now += 7
-    calls.note(leg.uuid.replace("-", "").upper(), "playing")
-    noted = replace(leg, audio="playing", audio_at=clock.now)
+    noted = replace(leg, audio=PLAYING, audio_at=7.5)
+    assert calls.note(leg.uuid.replace("-", "").upper(), PLAYING, 7.5) == noted
     assert calls.live() == [other, noted]
-    calls.note(leg.uuid, "over")
-    assert calls.live() == [other, replace(noted, audio="over")]
 
 
-def test_an_older_note_does_not_replace_a_newer_one(calls: Calls, clock: Clock) -> None:
+@pytest.mark.parametrize(("later", "kept"), [(-0.001, PLAYING), (0.001, OVER)])
+def test_a_note_replaces_what_is_not_newer(
+    calls: Calls, clock: Clock, later: float, kept: AudioNote
+) -> None:
     leg = a_leg(clock)
     calls.join(leg)
-    calls.note(leg.uuid, "playing")
-    calls.note(leg.uuid, "a.mp3 sent", clock.now - 1)
-    assert calls.live() == [replace(leg, audio="playing", audio_at=clock.now)]
-    calls.note(leg.uuid, "b.mp3 sent", clock.now + 1)
-    assert calls.live() == [replace(leg, audio="b.mp3 sent", audio_at=clock.now + 1)]
-    calls.note(leg.uuid, "over")  # also where another machine's clock is ahead
-    assert calls.live() == [replace(leg, audio="over", audio_at=clock.now)]
+    calls.note(leg.uuid, PLAYING, 7.0)
+    calls.note(leg.uuid, OVER, 7.0 + later)
+    assert calls.live() == [replace(leg, audio=kept, audio_at=7.0 + max(later, 0))]
+
+
+def test_at_one_time_the_old_song_ends_before_the_new_one_starts(
+    calls: Calls, clock: Clock
+) -> None:
+    leg = a_leg(clock)
+    calls.join(leg)
+    for at in (7.0, 8.0):
+        notes = [PLAYING, AudioNote("stopped"), OVER]
+        if at == 8.0:
+            notes.reverse()
+        for audio in notes:
+            calls.note(leg.uuid, audio, at)
+        assert calls.live() == [replace(leg, audio=PLAYING, audio_at=at)]
+
+
+def test_a_note_that_says_nothing_new_gives_none(calls: Calls, clock: Clock) -> None:
+    leg = a_leg(clock)
+    calls.join(leg)
+    assert calls.note(leg.uuid, PLAYING, 7.0) is not None
+    for at in (6.0, 7.0, 8.0):
+        assert calls.note(leg.uuid, PLAYING, at) is None
+    assert calls.note(leg.uuid, OVER, 7.5) is None  # the repetition at 8 is what counts
+    assert calls.note(leg.uuid, AudioNote("playing", "b.mp3"), 8.0) is not None
 
 
 def test_a_note_changes_neither_order_nor_count(calls: Calls, clock: Clock) -> None:
     legs = [a_leg(clock, "Conference") for _ in range(3)]
     assert [calls.join(leg) for leg in legs] == [1, 2, 3]
-    calls.note(legs[0].uuid, "playing")
+    calls.note(legs[0].uuid, PLAYING, clock())
     assert calls.join(legs[0]) == 3
     assert [leg.uuid for leg in calls.live()] == [leg.uuid for leg in reversed(legs)]
-    assert calls.live()[-1].audio == "playing"
+    assert calls.live()[-1].audio == PLAYING
 
 
 def test_a_note_brings_no_leg_back(calls: Calls, clock: Clock) -> None:
     leg = a_leg(clock)
-    calls.note(leg.uuid, "playing")
+    assert calls.note(leg.uuid, PLAYING, clock()) is None
     assert calls.live() == []
     calls.join(leg)
     assert calls.live() == [leg]  # of which nothing is known yet
     calls.end(leg.uuid)
-    calls.note(leg.uuid, "over")
+    assert calls.note(leg.uuid, OVER, clock()) is None
     calls.join(leg)
     assert calls.live() == []
 
@@ -132,7 +158,7 @@ def test_a_note_brings_no_leg_back(calls: Calls, clock: Clock) -> None:
 def test_a_noted_leg_is_off_the_line_after_24_hours_too(calls: Calls, clock: Clock) -> None:
     calls.join(a_leg(clock))
     clock.now += DAY - 1
-    calls.note(calls.live()[0].uuid, "playing")
+    calls.note(calls.live()[0].uuid, PLAYING, clock())
     clock.now += 2
     assert calls.live() == []
 
@@ -256,19 +282,101 @@ def test_of_those_who_join_at_once_each_has_a_count_of_its_own(store: Open, cloc
             assert sorted(callers.map(join, range(16))) == list(range(1, 17))
 
 
+# What happened
+
+
+def texts(calls: Calls) -> list[str]:
+    return [line.text for line in calls.news()]
+
+
+def test_what_happened_is_given_as_it_was_told_newest_first(store: Open, clock: Clock) -> None:
+    """Also to another process."""
+    told = [News(clock() - 1, "…0123 joined"), News(clock(), "Sent “a” to no one; é", bad=True)]
+    for news in told:
+        store().tell(news)
+    assert store().news() == told[::-1]
+
+
+def test_the_last_20_things_are_kept(calls: Calls, clock: Clock) -> None:
+    for number in range(25):
+        calls.tell(News(clock(), str(number)))
+    assert texts(calls) == [str(number) for number in range(24, 4, -1)]
+
+
+def test_what_happened_is_kept_for_a_day(calls: Calls, clock: Clock) -> None:
+    calls.tell(News(clock(), "old"))
+    clock.now += DAY - 1
+    calls.tell(News(clock(), "new"))
+    assert texts(calls) == ["new", "old"]
+    clock.now += 2
+    assert texts(calls) == ["new"]
+
+
+def test_joining_and_leaving_are_told_once(calls: Calls, clock: Clock) -> None:
+    leg = a_leg(clock, "Conference")
+    for _ in range(2):
+        calls.join(replace(leg, uuid=leg.uuid.replace("-", "")))
+        calls.join(leg)
+    clock.now += 60
+    for _ in range(2):
+        calls.end(leg.uuid)
+    calls.join(leg)
+    assert calls.news() == [News(clock(), "…0123 left"), News(clock() - 60, "…0123 joined")]
+
+
+def test_of_a_leg_that_ended_before_it_joined_nothing_is_told(calls: Calls, clock: Clock) -> None:
+    leg = a_leg(clock)
+    calls.end(leg.uuid)
+    calls.join(leg)
+    assert calls.news() == []
+
+
+@pytest.mark.parametrize("caller", ["447700900123", "44 7700 900 123", "sip:+447700900123@a.b"])
+def test_what_happened_has_at_most_four_digits_of_a_number(
+    calls: Calls, clock: Clock, caller: str
+) -> None:
+    leg = replace(a_leg(clock), caller=caller)
+    calls.join(leg)
+    calls.end(leg.uuid)
+    assert texts(calls) == ["…0123 left", "…0123 joined"]
+
+
+def test_applications_that_share_a_store_do_not_see_each_other(store: Open, clock: Clock) -> None:
+    one, other = store(uuid.uuid4().hex), store(uuid.uuid4().hex)
+    leg = a_leg(clock, "Conference")
+    assert [one.join(leg), other.join(leg)] == [1, 1]
+    assert one.note(leg.uuid, PLAYING, clock()) is not None
+    other.end(leg.uuid)
+    other.tell(News(clock(), "over there"))
+    for _ in range(25):
+        other.tell(News(clock(), "over there"))
+    assert one.live() == [replace(leg, audio=PLAYING, audio_at=clock())]
+    assert other.live() == []
+    assert texts(one) == ["…0123 joined"]
+    assert set(texts(other)) == {"over there"}
+
+
+def test_that_the_list_can_be_written_is_found_out_without_a_trace(
+    calls: Calls, clock: Clock
+) -> None:
+    calls.check_writable()
+    assert calls.live() == []
+    assert calls.news() == []
+
+
 # SQLite alone
 
 
 def rows(file: Path) -> int:
     with closing(sqlite3.connect(file)) as db:
         counts = [
-            db.execute(f"SELECT count(*) FROM {it}_3").fetchone()[0] for it in ("legs", "ended")
+            db.execute(f"SELECT count(*) FROM {it}_4").fetchone()[0] for it in ("legs", "ended")
         ]
         return sum(counts)
 
 
 def test_calls_of_the_past_are_forgotten_after_a_day(tmp_path: Path, clock: Clock) -> None:
-    calls = SqliteCalls(str(tmp_path / "calls.sqlite3"), clock)
+    calls = SqliteCalls(str(tmp_path / "calls.sqlite3"), None, clock)
     for _ in range(10):
         calls.join(a_leg(clock))
         calls.end(a_leg(clock).uuid)
@@ -281,7 +389,7 @@ def test_calls_of_the_past_are_forgotten_after_a_day(tmp_path: Path, clock: Cloc
 def test_they_are_forgotten_too_when_the_clock_was_a_year_ahead_for_a_while(
     tmp_path: Path, clock: Clock
 ) -> None:
-    calls = SqliteCalls(str(tmp_path / "calls.sqlite3"), clock)
+    calls = SqliteCalls(str(tmp_path / "calls.sqlite3"), None, clock)
     clock.now += 365 * DAY
     for _ in range(2):
         calls.end(a_leg(clock).uuid)
@@ -295,20 +403,37 @@ def test_they_are_forgotten_too_when_the_clock_was_a_year_ahead_for_a_while(
 
 
 def test_nothing_of_a_caller_is_kept_when_the_call_has_ended(tmp_path: Path, clock: Clock) -> None:
-    calls = SqliteCalls(str(tmp_path / "calls.sqlite3"), clock)
+    calls = SqliteCalls(str(tmp_path / "calls.sqlite3"), None, clock)
     leg = a_leg(clock)
     calls.join(leg)
     calls.end(leg.uuid)
     with closing(sqlite3.connect(tmp_path / "calls.sqlite3")) as db:
-        assert db.execute("SELECT * FROM legs_3").fetchall() == []
-        assert db.execute("SELECT * FROM ended_3").fetchall() == [
-            (leg.uuid.replace("-", ""), clock())
-        ]
+        assert db.execute("SELECT * FROM legs_4").fetchall() == []
+        [ended] = db.execute("SELECT * FROM ended_4").fetchall()
+        news = db.execute("SELECT text FROM news_4 ORDER BY rowid").fetchall()
+    assert ended == (f"None:{leg.uuid.replace('-', '')}", clock())
+    assert news == [("…0123 joined",), ("…0123 left",)]
+
+
+def test_what_is_not_told_did_not_happen_in_sqlite(tmp_path: Path, clock: Clock) -> None:
+    """Joining, leaving and telling are one transaction."""
+    path = tmp_path / "calls.sqlite3"
+    calls = SqliteCalls(str(path), None, clock)
+    stays, late = a_leg(clock), a_leg(clock)
+    calls.join(stays)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("ALTER TABLE news_4 RENAME TO aside")
+        other.execute("CREATE VIEW news_4 AS SELECT application, at, text, bad FROM aside")
+    for change in (lambda: calls.join(late), lambda: calls.end(stays.uuid)):
+        with pytest.raises(ServiceUnavailable):
+            change()
+    assert calls.live() == [stays]
+    assert texts(calls) == ["…0123 joined"]
 
 
 def test_many_threads_do_not_starve_each_other(tmp_path: Path) -> None:
     """32 threads on one file: none is refused, none is lost."""
-    calls = SqliteCalls(str(tmp_path / "calls.sqlite3"))
+    calls = SqliteCalls(str(tmp_path / "calls.sqlite3"), None)
     legs = [a_leg(time.time, "Conference") for _ in range(1_600)]
     with ThreadPoolExecutor(32) as threads:
         list(threads.map(calls.join, legs))
@@ -320,7 +445,7 @@ def test_another_versions_table_is_not_read(tmp_path: Path, clock: Clock) -> Non
         db.execute("CREATE TABLE legs (key TEXT PRIMARY KEY, uuid, answered, more)")
         db.execute("INSERT INTO legs VALUES ('a', 'a', 1, 2)")
         db.commit()
-    calls = SqliteCalls(str(tmp_path / "calls.sqlite3"), clock)
+    calls = SqliteCalls(str(tmp_path / "calls.sqlite3"), None, clock)
     assert calls.live() == []
     calls.join(a_leg(clock))
     assert len(calls.live()) == 1
@@ -338,7 +463,7 @@ def test_every_key_expires_after_a_day(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         keys = list(client.scan_iter(f"*{application}*"))
         lives = [client.ttl(key) for key in keys]
-    assert len(keys) == 3  # a leg, an ended one, and the line
+    assert len(keys) == 4  # a leg, an ended one, the line, and what happened
     assert all(DAY - 60 < life <= DAY for life in lives)
 
 
@@ -349,17 +474,10 @@ def test_legs_that_have_expired_leave_the_line(redis_url: str) -> None:
         calls.join(leg)
     with redis.Redis.from_url(redis_url) as client:
         for leg in legs:
-            client.delete(f"calls_3:{application}:{leg.uuid.replace('-', '')}")
+            client.delete(f"calls_4:{application}:{leg.uuid.replace('-', '')}")
         assert calls.live() == []
         assert calls.join(a_leg(time.time, "Conference")) == 1
-        assert client.llen(f"calls_3:{application}:line") == 1
-
-
-def test_applications_on_one_redis_do_not_see_each_others_calls(redis_url: str) -> None:
-    one, other = (open_calls(redis_url, uuid.uuid4().hex) for _ in range(2))
-    one.join(a_leg(time.time))
-    assert len(one.live()) == 1
-    assert other.live() == []
+        assert client.llen(f"calls_4:{application}:line") == 1
 
 
 def test_another_versions_keys_are_not_read(redis_url: str) -> None:
@@ -373,7 +491,7 @@ def test_another_versions_keys_are_not_read(redis_url: str) -> None:
 def test_a_user_who_is_limited_to_the_prefix_gets_by(redis_url: str) -> None:
     application, user = uuid.uuid4().hex, uuid.uuid4().hex
     with redis.Redis.from_url(redis_url) as client:
-        keys = [f"calls_3:{application}:*"]
+        keys = [f"calls_4:{application}:*"]
         client.acl_setuser(user, True, nopass=True, commands=["+@all"], keys=keys)
     calls = open_calls(redis_url.replace("redis://", f"redis://{user}:x@"), application)
     leg = a_leg(time.time, "Conference")
@@ -381,3 +499,39 @@ def test_a_user_who_is_limited_to_the_prefix_gets_by(redis_url: str) -> None:
     assert calls.live() == [leg]
     calls.end(leg.uuid)
     assert calls.live() == []
+
+
+def test_what_is_not_told_did_not_happen_in_redis(redis_url: str) -> None:
+    application, user = uuid.uuid4().hex, uuid.uuid4().hex
+    calls = open_calls(redis_url, application)
+    stays, late = a_leg(time.time), a_leg(time.time)
+    calls.join(stays)
+    with redis.Redis.from_url(redis_url) as client:
+        rights = ["+@all", "-lpush"]
+        client.acl_setuser(user, True, nopass=True, commands=rights, keys=["*"])
+    mute = open_calls(redis_url.replace("redis://", f"redis://{user}:x@"), application)
+    for change in (lambda: mute.join(late), lambda: mute.end(stays.uuid)):
+        with pytest.raises(ServiceUnavailable):
+            change()
+    assert calls.live() == [stays]
+    assert texts(calls) == ["…0123 joined"]
+
+
+def test_it_gets_by_with_what_redis_5_knows() -> None:
+    """Which neither has HELLO nor keeps a key's life when it is set again."""
+    with run_redis("--rename-command", "HELLO", "") as old:
+        calls = open_calls(old.url, "")
+        with redis.Redis.from_url(old.url, protocol=2) as client, client.monitor() as monitor:
+            leg = a_leg(time.time, "Conference")
+            assert calls.join(leg) == 1
+            calls.note(leg.uuid, PLAYING, leg.joined)
+            calls.tell(News(leg.joined, "x"))
+            assert [one.audio for one in calls.live()] == [PLAYING]
+            calls.end(leg.uuid)
+            assert texts(calls) == ["…0123 left", "x", "…0123 joined"]
+            client.echo("the end")
+            said = []
+            while "ECHO the end" not in said:
+                said.append(monitor.next_command()["command"])
+    assert any(command.startswith("SET ") for command in said)
+    assert not any("KEEPTTL" in command.upper() for command in said)

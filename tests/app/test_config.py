@@ -40,7 +40,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     "VONAGE_SIGNATURE_SECRET": ("one word of printable ASCII", ["two words", "schl\u00fcssel"]),
     "VONAGE_API_HOST": (
         "a host such as api-us-3.vonage.com",
-        ["https://api.nexmo.com", "host:70000", "ho st", "-", "u@h", "a?b"],
+        ["https://api.nexmo.com", "host:70000", "ho st", "u@h", "a?b"],
     ),
     "ANSWER_WITH": ("conversation or stream", ["both"]),
     "VOICE_STREAM_URL": ("an http or https address on the public internet", ["http://localhost/"]),
@@ -63,6 +63,12 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         [
             *["calls.db", "sqlite://a.db", "sqlite:///", "sqlite:///\udcff.db", "postgres://h/db"],
             *["redis://h:port/0", "redis://h/0?timeout=5", "rediss://h/0?ssl_cert_regs=none"],
+            *[
+                "redis://h/0?retry=5",
+                "redis://h/0?encoding=x",
+                "redis://:a/b@h/0",
+                "redis://:a#b@h",
+            ],
         ],
     ),
     "HOST": ("an address or a name of this machine", ["two words"]),
@@ -125,6 +131,27 @@ def test_every_setting_has_its_wrong_and_its_good_values() -> None:
 
 def test_the_message_says_what_the_setting_is_now() -> None:
     assert problem("PORT", "http") == "PORT must be a port from 1 to 65535 (got 'http')."
+
+
+@pytest.mark.parametrize(
+    "path", ["webhooks", "webhooks/", "webhooks/answer", "webhooks/event/", "calls/webhooks/rtc"]
+)
+def test_a_public_url_that_is_a_webhooks_is_refused_by_name(path: str) -> None:
+    """It would be the address of no music."""
+    sentence = problem("PUBLIC_URL", f"https://a.example/{path}")
+    assert sentence.startswith("PUBLIC_URL must be a public http or https address")
+    assert "without the path of a webhook" in sentence
+
+
+def test_a_path_that_only_looks_like_a_webhooks_is_good() -> None:
+    for url in ("https://a.example/webhooks/answers", "https://webhooks.example/answer"):
+        assert url == Config.from_text({"PUBLIC_URL": url}).PUBLIC_URL
+
+
+def test_how_to_write_a_password_of_redis_is_said() -> None:
+    sentence = problem("CALLS_URL", "redis://:of/hunter2@host/0")
+    assert "in a password, write / as %2F, # as %23 and @ as %40" in sentence
+    assert "hunter2" not in sentence
 
 
 def test_all_wrong_settings_are_named_at_once() -> None:
@@ -240,9 +267,7 @@ def test_what_dotenv_interpolates_is_interpolated(
     ("value", "taken"),
     [
         ('"of Docker"', "of Docker"),
-        ("of Windows\r", "of Windows"),
         ('"of both, it\'s"\r', "of both, it's"),
-        ("' '", " "),
         ("\"half'", "\"half'"),
         ('"', '"'),
     ],
@@ -252,6 +277,45 @@ def test_what_docker_leaves_on_a_value_goes(
 ) -> None:
     monkeypatch.setenv("VOICE_TEXT", value)
     assert taken == Config.from_env().VOICE_TEXT
+
+
+ENDS = ["", " ", "\t", "\r", "\n", "\r\n", " \t\n ", "\u00a0"]
+
+
+@pytest.mark.parametrize("end", ENDS, ids=ascii)
+@pytest.mark.parametrize("quote", ["", "'", '"'], ids=["bare", "single", "double"])
+def test_blanks_and_ends_of_lines_around_a_value_go(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, quote: str, end: str
+) -> None:
+    """Also inside of quotes, and around them."""
+    values: dict[str, Any] = {
+        "VONAGE_SIGNATURE_SECRET": "s3cret",
+        "STREAM_PASSWORD": "open the door",
+        "VOICE_TEXT": "One moment",
+        "HOST": "::1",
+        "PORT": 9001,
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, f"{end}{quote}{end}{value}{end}{quote}{end}")
+    config = Config.from_env()
+    assert {name: getattr(config, name) for name in values} == values
+
+
+@pytest.mark.parametrize("value", [" ", "' '", '" "', "\n \n", "'\t \r'", " ' ' "], ids=ascii)
+def test_a_text_of_a_blank_alone_is_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("VOICE_TEXT", value)
+    assert Config.from_env().VOICE_TEXT == " "
+
+
+@pytest.mark.parametrize("value", ["\n", "\t", "''", '""', "\r\n", "'\n'"], ids=ascii)
+def test_a_value_of_ends_of_lines_alone_is_unset(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    for name in SETTINGS:
+        monkeypatch.setenv(name, value)
+    assert Config.from_env() == Config()
 
 
 def test_a_byte_that_is_not_utf_8_is_refused_by_name(
@@ -296,7 +360,7 @@ def test_the_start_says_what_is_missing_and_what_to_give_to_vonage(
     with caplog.at_level(logging.INFO, "app"):
         create_app(Config())
     said = caplog.text
-    assert "/webhooks/answer and /webhooks/event" in said
+    assert "/webhooks/answer, /webhooks/event and, for RTC, /webhooks/rtc" in said
     assert "Not set up: VONAGE_APPLICATION_ID, needed by /stream" in said
     assert "Not set up: VONAGE_PRIVATE_KEY, needed by /stream" in said
     assert "Not set up: VONAGE_SIGNATURE_SECRET, without it, webhooks are accepted from any" in said

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 from flask import Request
-from werkzeug.exceptions import Forbidden, Unauthorized
+from werkzeug.exceptions import Forbidden, HTTPException, Unauthorized
 from werkzeug.test import create_environ
 
 from app import create_app
@@ -61,7 +61,9 @@ ELSEWHERE = "https://evil.example"
 OTHER_SITES: dict[str, dict[str, str]] = {
     "another site": CROSS,
     "a sister site": {"Sec-Fetch-Site": "same-site"},
-    "a link to /stream": {**CROSS, **LINK},
+    "a link to a path that is none": {**CROSS, **LINK, "path": "/stream/"},
+    "a form to /stream": {**CROSS, **LINK, "method": "POST"},
+    "/stream in a frame": {**CROSS, **LINK, "Sec-Fetch-Dest": "iframe"},
     "a form to the page": {**CROSS, **LINK, "path": "/", "method": "POST"},
     "the page in a frame": {**CROSS, **LINK, "path": "/", "Sec-Fetch-Dest": "iframe"},
     "the page by script": {**CROSS, "path": "/", "Sec-Fetch-Mode": "no-cors"},
@@ -69,6 +71,8 @@ OTHER_SITES: dict[str, dict[str, str]] = {
     "a prefetch of the page": {**CROSS, **LINK, "path": "/", "Sec-Purpose": "prefetch"},
     "a prerender": {"Sec-Purpose": "prefetch;prerender"},
     "an old prefetch": {"Purpose": "prefetch"},
+    "Firefox's old prefetch": {"X-Moz": "prefetch"},
+    "Safari's preview": {"X-Purpose": "preview"},
     "a reload of what was refused, in WebKit": {**TYPED, **LINK, "Referer": f"{ELSEWHERE}/page"},
     "a form that claims to be typed": {**TYPED, "Origin": ELSEWHERE},
     "an old browser's form": {"Origin": ELSEWHERE},
@@ -105,6 +109,80 @@ def test_what_another_site_caused_does_not_get_in(sent: dict[str, str]) -> None:
 def test_what_the_operator_did_gets_in(sent: dict[str, str]) -> None:
     check_operator(request_of(**sent), UNSET)
     check_operator(request_of(**sent, Authorization=basic(PASSWORD)), SET)
+
+
+# A link to /stream
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize("path", ["/stream", "/stream/stop"])
+def test_a_link_from_another_site_plays_nothing_and_leads_to_the_page(
+    conference: InProcess, path: str, site: str
+) -> None:
+    conference.dial()
+    headers = {**LINK, "Sec-Fetch-Site": site, "Referer": f"{ELSEWHERE}/page"}
+    response = requests.get(
+        f"{conference.app_url}{path}?loop=0", headers=headers, timeout=5, allow_redirects=False
+    )
+    assert (response.status_code, response.headers["Location"]) == (303, "/")
+    assert requests.get(response.url, headers=headers, timeout=5).url == f"{conference.app_url}/"
+    assert conference.asked == []
+
+
+def leads_to(request: Request) -> str:
+    """Where the guard leads a request; "" if it lets it in."""
+    try:
+        check_operator(request, SET)
+    except HTTPException as led:
+        assert led.response is not None
+        assert led.response.status_code == 303
+        return str(led.response.headers["Location"])
+    return ""
+
+
+def test_below_a_path_a_link_leads_to_the_page_too() -> None:
+    request = request_of(**CROSS, **LINK)
+    request.environ["SCRIPT_NAME"] = "/calls"
+    assert leads_to(Request(request.environ)) == "/calls/"
+
+
+LAN = "192.168.1.7:9000"
+BROWSER = {"Accept": "text/html,*/*;q=0.8", "User-Agent": "Mozilla/5.0"}
+MAY_BE_A_LINK: dict[str, dict[str, str]] = {
+    "a link without a Referer": BROWSER,
+    "a link that names its page": {**BROWSER, "Referer": f"{ELSEWHERE}/page"},
+    "an image": {"Accept": "image/avif,*/*", "User-Agent": "Mozilla/5.0"},
+    "another browser": {"Accept": "text/html"},
+    "a link to stop": {**BROWSER, "path": "/stream/stop"},
+    "a page at another port": {**BROWSER, "Referer": "http://192.168.1.7:8000/"},
+    "a page of which only the origin is said": {**BROWSER, "Origin": "null"},
+    "a proxy that says http": {**BROWSER, "X-Forwarded-Proto": "http"},
+}
+IS_NO_LINK: dict[str, dict[str, str]] = {
+    "curl": {"Accept": "*/*", "User-Agent": "curl/8.5.0"},
+    "a client of one's own": {"Accept": "application/json"},
+    "our own page": {**BROWSER, "Referer": f"http://{LAN}/"},
+    "our own form": {**BROWSER, "Origin": f"http://{LAN}", "method": "POST"},
+    "our own origin": {**BROWSER, "Origin": f"http://{LAN}"},
+    "the page": {**BROWSER, "path": "/"},
+    "https": {**BROWSER, "X-Forwarded-Proto": "https"},
+    "an address that was typed at https": {**BROWSER, **TYPED, **LINK},
+    "this machine": {**BROWSER, "Host": "localhost:9000"},
+    "this machine by its number": {**BROWSER, "Host": "[::1]:9000"},
+}
+
+
+@pytest.mark.parametrize("sent", MAY_BE_A_LINK.values(), ids=MAY_BE_A_LINK)
+def test_over_plain_http_what_may_be_a_link_leads_to_the_page(sent: dict[str, str]) -> None:
+    """Where browsers do not say which site caused a request, and a page need not be named."""
+    known = {"Host": LAN, "Authorization": basic(PASSWORD)}
+    assert leads_to(request_of(**{**known, **sent})) == "/"
+
+
+@pytest.mark.parametrize("sent", IS_NO_LINK.values(), ids=IS_NO_LINK)
+def test_over_plain_http_all_else_plays(sent: dict[str, str]) -> None:
+    known = {"Host": LAN, "Authorization": basic(PASSWORD)}
+    assert leads_to(request_of(**{**known, **sent})) == ""
 
 
 # What does not come straight from this machine
@@ -176,15 +254,12 @@ def test_another_password_does_not_let_in_from_this_machine_either(sent: dict[st
         check_operator(request_of(**sent), SET)
 
 
-@pytest.mark.parametrize(
-    ("mode", "asks"), [(None, True), ("navigate", True), ("cors", False), ("same-origin", False)]
-)
-def test_only_a_page_that_is_opened_opens_the_browsers_password_box(
-    start: StartSandbox, mode: str | None, asks: bool
+@pytest.mark.parametrize(("sent", "asks"), [({}, True), ({"X-Page-Script": "1"}, False)])
+def test_the_pages_own_script_does_not_open_the_browsers_password_box(
+    start: StartSandbox, sent: dict[str, str], asks: bool
 ) -> None:
     sandbox = start(STREAM_PASSWORD=PASSWORD)
-    headers = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": mode}
-    response = requests.get(sandbox.app_url, headers=headers, timeout=5)
+    response = requests.get(sandbox.app_url, headers=sent, timeout=5)
     assert response.status_code == 401
     assert response.headers.get("WWW-Authenticate", "").startswith("Basic realm=") is asks
 
@@ -203,10 +278,36 @@ def test_each_route_is_closed_to_strangers(conference: InProcess, method: str, p
     assert conference.asked == []
 
 
-def test_a_route_that_no_one_thought_about_is_closed(conference: InProcess) -> None:
-    app = create_app(conference.config)
-    app.add_url_rule("/forgotten", view_func=lambda: "secret")
-    assert app.test_client().get("/forgotten").status_code == 403
+@pytest.mark.parametrize("endpoint", ["forgotten", "player.forgotten", "webhooks.forgotten"])
+def test_a_route_that_no_one_thought_about_is_closed(conference: InProcess, endpoint: str) -> None:
+    """On the app, and on each blueprint."""
+    app = create_app(Config.from_text({"CALLS_URL": str(conference.config.CALLS_URL)}))
+    app.add_url_rule("/webhooks/forgotten", endpoint, lambda: "secret")
+    response = app.test_client().get("/webhooks/forgotten")
+    assert response.status_code == 403
+    assert "secret" not in response.text
+
+
+ANY_BYTES = [
+    b"Basic \xff\xff",
+    b"Basic //8=",
+    b"Basic",
+    b"Bearer \xff.\xff.\xff",
+    b"\xff",
+    b"Digest \xfe=",
+]
+
+
+@pytest.mark.parametrize("sent", ANY_BYTES, ids=repr)
+def test_an_authorization_of_any_bytes_is_a_401(start: StartSandbox, sent: bytes) -> None:
+    sandbox = start(STREAM_PASSWORD=PASSWORD)
+    routes = [("GET", "/"), ("GET", "/stream"), ("POST", "/stream/stop")]
+    routes += [("POST", f"/webhooks/{name}") for name in ("answer", "event", "rtc")]
+    for method, path in routes:
+        headers = {"Authorization": sent}
+        response = requests.request(method, sandbox.app_url + path, headers=headers, timeout=5)
+        assert response.status_code == 401, path
+    assert "Traceback" not in sandbox.log.read_text()
 
 
 @pytest.mark.parametrize("host", ["localhost", "a.ngrok.example"])

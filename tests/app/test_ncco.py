@@ -31,7 +31,7 @@ def test_music_reaches_no_other_conference(conference: InProcess, start: StartSa
     other = start(VOICE_CONFERENCE_NAME="Another Conference", CALLS_URL=url)
     other.dial()
     caller = conference.dial()
-    assert len(open_calls(url, None).live()) == 2
+    assert len(open_calls(url, conference.account.application_id).live()) == 2
     browse(conference, "/stream").raise_for_status()
     assert [asked.path for asked in conference.asked] == [f"/v1/calls/{caller.uuid}/stream"]
 
@@ -165,12 +165,13 @@ def test_those_who_wait_and_the_one_who_starts_get_their_nccos(of_three: InProce
     assert nccos == [waits, waits, {**CONVERSATION, "startOnEnter": True}]
 
 
-def test_the_log_says_who_waits_and_who_starts(of_three: InProcess) -> None:
-    for _ in range(3):
+def test_the_log_says_how_many_are_on_the_line(of_three: InProcess) -> None:
+    for _ in range(4):
         of_three.dial({"from": "447700900123"})
     lines = [line for line in of_three.log.read_text().splitlines() if "joined" in line]
     words = [line.partition(" from …0123 joined: ")[2] for line in lines]
-    assert words == ["wait 1 of 3", "wait 2 of 3", "3 of 3: the conference starts"]
+    here = "conference, {} on the line"
+    assert words == [here.format(count) for count in ("1 of 3", "2 of 3", "3 of 3", "4")]
 
 
 def test_music_reaches_those_who_wait_too(of_three: InProcess) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -82,6 +83,32 @@ def test_a_query_of_the_audios_address_is_not_in_the_log(conference: InProcess) 
     response = browse(conference, "/stream", url="http://localhost/a.mp3?key=hush")
     assert response.status_code == 400
     assert "hush" not in conference.log.read_text()
+
+
+MANY = 65_000
+LONG = {
+    "loop": "9" * MANY,
+    "level": "9" * MANY,
+    "url": "@" * MANY,
+    "url of one host": f"http://{'9.' * (MANY // 2)}",
+    "url of digits": "9" * MANY,
+    "uuid": "a" * MANY,
+    "9" * MANY: "x",
+}
+
+
+@pytest.mark.parametrize("name", LONG, ids=lambda name: name[:20])
+def test_a_message_about_a_long_value_costs_nothing(conference: InProcess, name: str) -> None:
+    conference.dial()
+    body = f"{name.split()[0]}={LONG[name]}"
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    send(conference, "/stream", data=body, headers=headers)  # the first may import something
+    began = time.process_time()
+    response = send(conference, "/stream", data=body, headers=headers)
+    assert time.process_time() - began < 0.2
+    assert response.status_code in (400, 404)
+    assert len(response.text) < 1_000
+    assert conference.asked == []
 
 
 # The audio's address

@@ -22,10 +22,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app import create_app
-from calls import Calls, open_calls
+from calls import ENDS, Calls, open_calls
 from config import Config
 from tests.helpers.sandboxes import InProcess, StartSandbox
-from webhooks import ENDS
 
 EXAMPLES = settings(
     max_examples=int(os.environ.get("EXAMPLES", "100")),

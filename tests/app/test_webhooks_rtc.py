@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime, timezone
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from calls import AudioNote
 from sandbox import Call
 from tests.helpers.faults import Fault
 from tests.helpers.sandboxes import InProcess, StartSandbox, browse
@@ -22,16 +26,24 @@ STARTED = Fault(200, b'{"message": "Stream started", "uuid": "a"}')
 KINDS = ["audio:play", "audio:play:done", "audio:play:stop"]
 
 
-def event(kind: str, leg: object, **body: Any) -> dict[str, Any]:
-    """An event about audio in a leg, in Vonage's shape. [Vonage, Conversation API, Event]"""
+def event(kind: str, leg: object, at: object = None, **body: Any) -> dict[str, Any]:
+    """An event about audio in a leg, in Vonage's shape. [Vonage, Conversation API, Event]
+
+    It is of this moment, unless `at` is its timestamp.
+    """
     channel = {"id": leg, "type": "phone"}
     return {
         "id": 7,
         "type": kind,
-        "timestamp": "2026-11-23T10:00:00.000Z",
+        "timestamp": at or stamp(time.time()),
         "conversation_id": f"CON-{uuid.UUID(int=1)}",
         "body": {"play_id": str(uuid.UUID(int=2)), "channel": channel, **body},
     }
+
+
+def stamp(at: float) -> str:
+    """Seconds since 1970 as Vonage's timestamp."""
+    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds")
 
 
 def tell(sandbox: InProcess, given: Any, **headers: str | None) -> int:
@@ -42,7 +54,7 @@ def tell(sandbox: InProcess, given: Any, **headers: str | None) -> int:
     return response.status_code
 
 
-def notes(sandbox: InProcess) -> dict[str, str]:
+def notes(sandbox: InProcess) -> dict[str, AudioNote | None]:
     """What is known of each caller's audio."""
     return {leg.uuid: leg.audio for leg in sandbox.store.live()}
 
@@ -57,30 +69,141 @@ def call(conference: InProcess) -> Call:
 
 @pytest.mark.parametrize(
     ("kind", "note"),
-    [("audio:play", "playing"), ("audio:play:done", "over"), ("audio:play:stop", "stopped")],
+    [
+        ("audio:play", AudioNote("playing")),
+        ("audio:play:done", AudioNote("over")),
+        ("audio:play:stop", AudioNote("stopped")),
+    ],
 )
 def test_what_becomes_of_the_audio_is_noted_and_logged(
-    conference: InProcess, call: Call, kind: str, note: str
+    conference: InProcess, call: Call, kind: str, note: AudioNote
 ) -> None:
     assert tell(conference, event(kind, call.uuid)) == 204
     assert notes(conference) == {call.uuid: note}
-    assert f"INFO: leg {call.uuid}: audio {note}" in conference.log.read_text()
+    assert f"INFO: leg {call.uuid}: audio {note.state}" in conference.log.read_text()
 
 
-def test_audio_that_could_not_be_played_is_a_warning_with_its_reason(
+@pytest.mark.parametrize("error", ["404\nnot found", "x" * 300, "This was not sent"])
+def test_audio_that_could_not_be_played_is_a_warning_and_a_line_with_its_reason(
+    conference: InProcess, call: Call, error: str
+) -> None:
+    done = event("audio:play:done", call.uuid, error=error)
+    assert [tell(conference, done), tell(conference, done)] == [204, 204]  # it may come again
+    detail = error.replace("\n", "")[:256]
+    assert notes(conference) == {call.uuid: AudioNote("failed", detail)}
+    warning = f"WARNING: leg {call.uuid}: audio could not be played: {detail}\n"
+    assert warning in conference.log.read_text()
+    [news] = [line for line in conference.told() if line.bad]
+    assert news.text == f"Audio for …{call.name[-4:]} could not be played: {detail}"
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        (["https://me:hush@example.com/b%20c.mp3?key=hush"], "b c.mp3"),
+        ("https://example.com/a.mp3", "a.mp3"),
+        (["https://example.com/"], "example.com"),
+        ([], ""),
+        ([["a"]], ""),
+        ({"a": 1}, ""),
+        ("https://[", ""),
+    ],
+    ids=str,
+)
+def test_what_plays_is_noted_by_its_name(
+    conference: InProcess, call: Call, url: object, name: str
+) -> None:
+    assert tell(conference, event("audio:play", call.uuid, stream_url=url)) == 204
+    assert notes(conference) == {call.uuid: AudioNote("playing", name)}
+
+
+# The order of events is that of their timestamps
+
+
+def two_songs(leg: str) -> list[tuple[dict[str, Any], str]]:
+    """The events of a song, and of one that plays in its place, as they happened."""
+    first, second = ["https://a.example/1.mp3"], ["https://a.example/2.mp3"]
+    return [
+        (event("audio:play", leg, stamp(1_000.001), stream_url=first), "playing"),
+        (event("audio:play:stop", leg, stamp(1_000.002)), "stopped"),
+        (event("audio:play", leg, stamp(1_000.003), stream_url=second), "playing"),
+        (event("audio:play:done", leg, stamp(1_000.004)), "over"),
+    ]
+
+
+@pytest.mark.parametrize("order", [*permutations(range(4))], ids=str)
+def test_of_two_events_the_one_with_the_later_timestamp_counts(
+    conference: InProcess, call: Call, order: tuple[int, ...]
+) -> None:
+    """As a new song's audio:play may overtake the audio:play:stop of the song before."""
+    events = two_songs(call.uuid)
+    for number, which in enumerate(order):
+        assert tell(conference, events[which][0]) == 204
+        latest = max(order[: number + 1])
+        [leg] = conference.store.live()
+        assert leg.audio is not None
+        assert leg.audio.state == events[latest][1]
+        assert leg.audio_at == pytest.approx(1_000.001 + latest / 1_000)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *["soon", "", 1e300, -1e300, True, [], {}, "9999-12-31T23:59:59-14:00"],
+        *["2100-01-01T00:00:00Z", "2026-02-30T00:00:00Z"],
+    ],
+    ids=str,
+)
+def test_an_event_whose_timestamp_cannot_be_is_of_this_moment(
+    conference: InProcess, call: Call, odd: object
+) -> None:
+    began = time.time()
+    assert tell(conference, {**event("audio:play", call.uuid), "timestamp": odd}) == 204
+    [leg] = conference.store.live()
+    assert began <= leg.audio_at <= time.time()
+
+
+def test_an_event_without_a_timestamp_is_of_this_moment(conference: InProcess, call: Call) -> None:
+    began = time.time()
+    made = event("audio:play", call.uuid)
+    del made["timestamp"]
+    assert tell(conference, made) == 204
+    [leg] = conference.store.live()
+    assert began <= leg.audio_at <= time.time()
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "seconds"),
+    [
+        ("2020-01-01T00:00:01.500Z", 1_577_836_801.5),
+        ("2020-01-01T01:00:01.500+01:00", 1_577_836_801.5),
+        ("2020-01-01T00:00:01.500", 1_577_836_801.5),
+        ("0001-01-01T00:00:00+14:00", -62_135_647_200),
+    ],
+)
+def test_a_timestamp_is_in_utc_unless_it_says_otherwise(
+    conference: InProcess, call: Call, timestamp: str, seconds: float
+) -> None:
+    assert tell(conference, event("audio:play", call.uuid, timestamp)) == 204
+    [leg] = conference.store.live()
+    assert leg.audio_at == max(seconds, 0)
+
+
+def test_a_clock_of_vonages_that_is_ahead_a_little_is_believed(
     conference: InProcess, call: Call
 ) -> None:
-    done = event("audio:play:done", call.uuid, error="404\nnot found" + "x" * 300)
-    assert tell(conference, done) == 204
-    [note] = notes(conference).values()
-    assert note.startswith("could not be played: 404not found")
-    assert len(note) < 300
-    assert f"WARNING: leg {call.uuid}: audio {note}" in conference.log.read_text()
+    ahead = time.time() + 240
+    assert tell(conference, event("audio:play", call.uuid, stamp(ahead))) == 204
+    [leg] = conference.store.live()
+    assert leg.audio_at == pytest.approx(ahead, abs=0.002)
+
+
+# Events that have no effect
 
 
 def test_the_leg_may_be_spelled_without_hyphens(conference: InProcess, call: Call) -> None:
     tell(conference, event("audio:play", call.uuid.replace("-", "")))
-    assert notes(conference) == {call.uuid: "playing"}
+    assert notes(conference) == {call.uuid: AudioNote("playing")}
 
 
 @pytest.mark.parametrize("leg", [None, "63f61863", 7])
@@ -88,7 +211,7 @@ def test_an_event_without_a_leg_is_a_line_in_the_log(
     conference: InProcess, call: Call, leg: object
 ) -> None:
     assert tell(conference, event("audio:play", leg)) == 204
-    assert notes(conference) == {call.uuid: ""}
+    assert notes(conference) == {call.uuid: None}
     assert "INFO: audio:play without a leg" in conference.log.read_text()
 
 
@@ -100,23 +223,23 @@ def test_a_body_of_another_shape_is_an_event_without_a_leg(
     assert "audio:play:done without a leg" in conference.log.read_text()
 
 
-@pytest.mark.parametrize("kind", ["member:joined", "audio:say", None, {}])
+@pytest.mark.parametrize("kind", ["member:joined", "audio:say", "leg:status:update", None])
 def test_every_other_type_is_taken_without_a_word(
     conference: InProcess, call: Call, kind: object
 ) -> None:
     before = conference.log.read_text()
     assert tell(conference, event("audio:play", call.uuid) | {"type": kind}) == 204
-    assert notes(conference) == {call.uuid: ""}
+    assert notes(conference) == {call.uuid: None}
     assert conference.log.read_text() == before
 
 
 def test_another_applications_event_has_no_effect(conference: InProcess, call: Call) -> None:
     stranger = {"application_id": str(uuid.uuid4())}
     assert tell(conference, event("audio:play", call.uuid) | stranger) == 204
-    assert notes(conference) == {call.uuid: ""}
+    assert notes(conference) == {call.uuid: None}
     ours = {"application_id": conference.account.application_id}
     tell(conference, event("audio:play", call.uuid) | ours)
-    assert notes(conference) == {call.uuid: "playing"}
+    assert notes(conference) == {call.uuid: AudioNote("playing")}
 
 
 def test_a_leg_that_has_ended_stays_ended(conference: InProcess, call: Call) -> None:
@@ -135,9 +258,9 @@ def test_a_token_that_is_there_must_be_right(conference: InProcess, call: Call) 
     body = json.dumps(playing, separators=(",", ":")).encode()
     assert tell(conference, playing, Authorization="Bearer a.b.c") == 401
     assert tell(conference, playing, Authorization=conference.account.sign(b"{}")) == 401
-    assert notes(conference) == {call.uuid: ""}
+    assert notes(conference) == {call.uuid: None}
     assert tell(conference, playing, Authorization=conference.account.sign(body)) == 204
-    assert notes(conference) == {call.uuid: "playing"}
+    assert notes(conference) == {call.uuid: AudioNote("playing")}
 
 
 def test_what_is_no_json_object_gets_400(conference: InProcess) -> None:
@@ -162,7 +285,7 @@ def test_an_event_can_neither_join_nor_end_nor_change_who_counts(start: StartSan
         tell(sandbox, event(kind, str(uuid.uuid4())) | more)
     assert list(notes(sandbox)) == [call.uuid]
     sandbox.dial()
-    assert "wait 2 of 3" in sandbox.log.read_text()
+    assert "conference, 2 of 3 on the line" in sandbox.log.read_text()
 
 
 @pytest.fixture
@@ -199,9 +322,9 @@ def test_stream_notes_what_it_sent_and_stop_that_it_stopped(conference: InProces
     first, last = conference.dial(), conference.dial()
     conference.faults = [STARTED]
     browse(conference, "/stream", uuid=first.uuid).raise_for_status()
-    assert notes(conference) == {first.uuid: "hold-music.mp3 sent", last.uuid: ""}
+    assert notes(conference) == {first.uuid: AudioNote("sent", "hold-music.mp3"), last.uuid: None}
     browse(conference, "/stream/stop", uuid=first.uuid).raise_for_status()
-    assert notes(conference) == {first.uuid: "stopped", last.uuid: ""}
+    assert notes(conference) == {first.uuid: AudioNote("stopped"), last.uuid: None}
 
 
 def test_what_vonage_said_meanwhile_is_not_overwritten(conference: InProcess) -> None:
@@ -213,7 +336,7 @@ def test_what_vonage_said_meanwhile_is_not_overwritten(conference: InProcess) ->
         assert tell(conference, event("audio:play", call.uuid)) == 204
         assert not pressed.done()
         pressed.result().raise_for_status()
-    assert notes(conference) == {call.uuid: "playing"}
+    assert notes(conference) == {call.uuid: AudioNote("playing")}
 
 
 def test_the_note_has_the_files_name_and_when(conference: InProcess) -> None:
@@ -226,7 +349,7 @@ def test_the_note_has_the_files_name_and_when(conference: InProcess) -> None:
     assert leg.uuid == call.uuid
 
 
-def test_a_leg_that_was_not_reached_gets_no_note(conference: InProcess) -> None:
+def test_a_leg_that_was_not_reached_is_noted_so(conference: InProcess) -> None:
     call = conference.dial(pick_up=False)
-    assert browse(conference, "/stream").status_code == 409
-    assert notes(conference) == {call.uuid: ""}
+    error = browse(conference, "/stream").json()["error"]
+    assert notes(conference) == {call.uuid: AudioNote("unreached", error.removesuffix("."))}

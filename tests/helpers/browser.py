@@ -18,9 +18,6 @@ from tests.helpers.waiting import wait_until
 AXE = FOLDER / ".ci/node_modules/axe-core/axe.min.js"
 PHONE_AND_SCREEN: list[tuple[int, Literal["dark", "light"]]] = [(360, "dark"), (1440, "light")]
 
-# A page that renews itself in this moment would remember again.
-FORGET = "Storage.prototype.setItem = () => {}; sessionStorage.clear()"
-
 Visit = Callable[..., Page]
 FindWithAxe = Callable[[Page], list[str]]
 
@@ -72,8 +69,6 @@ def visit(tabs: dict[bool, Page]) -> Iterator[Visit]:
     yield visit
     for script in used:
         tabs[script].unroute_all()
-        if tabs[script].url.startswith("http"):
-            tabs[script].evaluate(FORGET)
         tabs[script].goto("about:blank")
 
 

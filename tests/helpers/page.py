@@ -41,7 +41,7 @@ def press(page: Page, button: str) -> None:
 
 def refresh(page: Page) -> None:
     """Let the page ask now for what is new, as it does each second, where that is not the point."""
-    page.evaluate("refresh()")
+    page.evaluate("renew()")
 
 
 def fill(sandbox: InProcess, callers: int = 40) -> None:
@@ -56,14 +56,19 @@ def caller(page: Page, number: str) -> Locator:
     return page.get_by_role("listitem").filter(has=page.get_by_text(number, exact=True))
 
 
+def answer(page: Page) -> Locator:
+    """The answer to a press, or to the request that opened the page."""
+    return page.locator("#answer p")
+
+
 def said(page: Page) -> Locator:
-    """What went wrong with the request that opened the page."""
-    return page.get_by_role("alert")
+    """What went wrong with a press, or with the request that opened the page."""
+    return page.locator("#answer").get_by_role("alert")
 
 
 def happened(page: Page) -> Locator:
     """The lines of what happened, the newest first."""
-    return page.get_by_role("region", name="What happened").get_by_role("paragraph")
+    return page.get_by_role("log").get_by_role("listitem")
 
 
 def trouble(page: Page) -> Locator:

@@ -7,21 +7,22 @@ import os
 import shutil
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from flask import Flask
-from werkzeug.exceptions import ServiceUnavailable
 from werkzeug.serving import make_server
 
 from app import create_app
-from calls import Calls
+from calls import Calls, News
 from config import Config
 from sandbox import FOLDER, Account
 from tests.helpers.faults import FaultySandbox, make_certificate
@@ -42,11 +43,9 @@ class InProcess(FaultySandbox):
         """Serve the app from a thread."""
         values = {name: self.environment.get(name, "") for name in SETTINGS}
         self.flask = create_app(Config.from_text(values))
+        self._clean_since = time.time()
         self._web = make_server(self.host, self.port, self.flask, threaded=True)
         threading.Thread(target=self._web.serve_forever, args=(0.02,), daemon=True).start()
-        self.handler = logging.FileHandler(self.log)
-        self.handler.addFilter(is_not_of_the_browser)
-        self.handler.setFormatter(logging.Formatter("[%(asctime)s] %(levelname)s: %(message)s"))
 
     def stop_app(self) -> int:
         """Serve no more."""
@@ -54,6 +53,14 @@ class InProcess(FaultySandbox):
         self._web.server_close()
         self.handler.close()
         return 0
+
+    @cached_property
+    def handler(self) -> logging.Handler:
+        """Writes to `log`; closed with the app, it opens the file again with the next line."""
+        handler = logging.FileHandler(self.log)
+        handler.addFilter(is_not_of_the_browser)
+        handler.setFormatter(logging.Formatter("[%(asctime)s] %(levelname)s: %(message)s"))
+        return handler
 
     @property
     def config(self) -> Config:
@@ -94,18 +101,23 @@ class InProcess(FaultySandbox):
         self.answer_at(host, leg).raise_for_status()
         return leg
 
+    def told(self) -> list[News]:
+        """What happened since the test began, the newest first."""
+        return [line for line in self.store.news() if line.at >= self._clean_since]
+
     def clear(self) -> None:
-        """Take everybody off the line, and forget what was asked and logged."""
+        """Take everybody off the line, and forget what happened, was asked and was logged."""
         self.faults, self.latency = [], 0.0
         self.released.set()
         self.hang_up_all()
-        with suppress(ServiceUnavailable):  # a test may have broken it
-            for leg in self.store.live():
-                self.store.end(leg.uuid)
+        for file in self.folder.glob("calls.sqlite3*"):
+            if file.is_file():  # a test may have broken it
+                file.unlink()  # which the app notices
         self.calls.clear()
         self.asked.clear()
         self.web.clear()
         self.log.write_text("")
+        self._clean_since = time.time()
 
 
 def is_not_of_the_browser(record: logging.LogRecord) -> bool:

@@ -52,14 +52,16 @@ def serve(server: BaseServer) -> Iterator[None]:
 class RedisServer:
     """A real redis-server of its own on a free port, which a test may kill and start again."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
         self.program = need("redis-server")
+        self.options = options
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
         """Start it and wait until it answers."""
         command = [self.program, "--port", str(self.port), "--save", "", "--bind", "127.0.0.1"]
+        command.extend(self.options)
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         wait_until(self.answers, "Redis")
 
@@ -67,7 +69,7 @@ class RedisServer:
         """Whether it does."""
         assert self.process.poll() is None, "redis-server has ended"
         try:
-            with redis.Redis.from_url(self.url) as client:
+            with redis.Redis.from_url(self.url, protocol=2) as client:
                 return bool(client.ping())
         except redis.ConnectionError:
             return False
@@ -79,9 +81,9 @@ class RedisServer:
 
 
 @contextmanager
-def run_redis() -> Iterator[RedisServer]:
+def run_redis(*options: str) -> Iterator[RedisServer]:
     """A Redis as long as the block lasts."""
-    server = RedisServer()
+    server = RedisServer(*options)
     try:
         server.start()
         yield server

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
 import requests
 from playwright.sync_api import Dialog, Page, expect
 
+from calls import AudioNote
 from tests.helpers.browser import FindWithAxe, Visit
 from tests.helpers.faults import Fault
-from tests.helpers.page import CALLER, FROM_ELSEWHERE, HTML, caller, press, read, refresh
+from tests.helpers.page import CALLER, FROM_ELSEWHERE, HTML, answer, caller, press, read, refresh
 from tests.helpers.sandboxes import InProcess, StartSandbox
 from tests.helpers.servers import serve_folder
 
@@ -61,7 +63,7 @@ def test_what_a_caller_sends_is_shown_as_text_and_the_browser_complains_of_nothi
     expect(page.locator("li bdi").first).to_have_text(f"{name}321")
     press(page, f"Play to {name}321")
     call.hears("hears music")
-    expect(page.get_by_text("Sent hold-music.mp3 to the caller")).to_be_visible()
+    expect(answer(page)).to_have_text("Sent hold-music.mp3 to the caller")
     page.reload()
     expect(page.locator("li bdi").first).to_have_text(f"{name}321")
     expect(page.locator("li :is(script, img)")).to_have_count(0)
@@ -102,7 +104,7 @@ def test_a_page_opened_with_user_and_password_in_its_address_works(
     expect(caller(page, "+442079460123")).to_be_visible()
     press(page, "Play to +442079460123")
     call.hears("hears music")
-    expect(page.get_by_text("Sent hold-music.mp3 to the caller")).to_be_visible()
+    expect(answer(page)).to_have_text("Sent hold-music.mp3 to the caller")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ def test_who_is_not_let_in_sees_one_sentence_a_link_and_no_caller(
     conference.dial(CALLER)
     response = read(conference, path, **FROM_ELSEWHERE)
     assert response.status_code == status
-    _, _, alert = response.text.partition('<div id="said" role="alert">')
+    _, _, alert = response.text.partition('<p class="bad" role="alert">')
     assert sentence in alert
     assert '<a href="/">Open the page</a>' in alert
     assert "0123" not in response.text
@@ -173,12 +175,12 @@ def test_axe_finds_nothing_against_what_went_wrong(
     conference: InProcess, visit: Visit, find_with_axe: FindWithAxe
 ) -> None:
     call = conference.dial({"from": "sip:" + "long" * 60})
-    conference.store.note(call.uuid, "could not be played: 404 Not Found")
+    conference.store.note(call.uuid, AudioNote("failed", "404 Not Found"), time.time())
     conference.faults = [Fault(status=500)]
     page = visit(conference.app_url + "/stream")
     conference.dial()
     refresh(page)
-    expect(page.get_by_text("joined")).to_be_visible()
+    expect(page.get_by_text("joined")).to_have_count(2)
     assert find_with_axe(page) == []
 
 

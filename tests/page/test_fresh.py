@@ -13,9 +13,9 @@ from tests.helpers.browser import Visit
 from tests.helpers.page import (
     CALLER,
     FROM_ELSEWHERE,
+    answer,
     caller,
     fill,
-    happened,
     press,
     read,
     refresh,
@@ -52,22 +52,11 @@ def test_a_call_that_arrives_shows_by_itself(conference: InProcess, visit: Visit
     conference.dial(CALLER)
     expect(caller(page, "+442079460123")).to_be_visible(timeout=2000)
     expect(page).to_have_title("1 caller on the line")
-    expect(icon).to_have_attribute("href", "/static/busy.svg#n1")
+    expect(icon).to_have_attribute("href", "/static/busy.svg")
     conference.dial()
     refresh(page)
     expect(page).to_have_title("2 callers on the line")
-    expect(icon).to_have_attribute("href", "/static/busy.svg#n2")
-    fill(conference, 8)
-    refresh(page)
-    expect(icon).to_have_attribute("href", "/static/busy.svg#nmore")
     assert page.evaluate("window.notReloaded")
-
-
-def test_the_icon_shows_the_count(conference: InProcess, visit: Visit) -> None:
-    for number, shown in (("n3", "3"), ("nmore", "9+")):
-        page = visit(f"{conference.app_url}/static/busy.svg#{number}")
-        expect(page.locator("text:visible")).to_have_text([shown])
-        expect(page.locator("#note")).not_to_be_visible()
 
 
 def test_a_button_with_focus_or_pointer_stays_in_its_place(
@@ -111,7 +100,7 @@ def test_a_button_whose_words_change_keeps_focus_and_a_click_that_has_begun(
     refresh(page)
     expect(page.get_by_role("button", name="Play to all 3")).to_be_focused()
     page.mouse.up()
-    expect(page.get_by_text("Sent hold-music.mp3 to all 3 callers")).to_be_visible()
+    expect(answer(page)).to_have_text("Sent hold-music.mp3 to all 3 callers")
     page.mouse.move(0, 0)
 
 
@@ -136,18 +125,59 @@ def test_a_server_that_cannot_be_reached_is_reported_beside_what_it_last_said(
     before = row.bounding_box()
     page.route("**", lambda route: route.abort())
     refresh(page)
-    words = "^The server cannot be reached. This list is of [0-9]{2}:[0-9]{2}:[0-9]{2}.$"
+    words = (
+        "^The server cannot be reached. Trying again each second. If this lasts, reload. "
+        "This list is of [0-9]{2}:[0-9]{2}:[0-9]{2}.$"
+    )
     expect(trouble(page)).to_have_text(re.compile(words))
     expect(trouble(page)).to_be_in_viewport(ratio=1)
-    assert row.bounding_box() == before
-    press(page, "Play to +442079460123")
-    expect(happened(page)).to_have_text([re.compile("The server cannot be reached.")])
+    button = page.get_by_role("button", name="Play to +442079460123")
+    expect(button).to_be_disabled()
+    expect(page.locator("#line")).to_have_css("opacity", "0.6")
     page.unroute_all()
     refresh(page)
     expect(trouble(page)).to_be_empty()
-    page.route("**", lambda route: route.fulfill(status=502, body="Bad Gateway"))
+    expect(button).to_be_enabled()
+    expect(page.locator("#line")).to_have_css("opacity", "1")
+    assert row.bounding_box() == before
+
+
+@pytest.mark.parametrize("body", ["Bad Gateway", "<title>Sign in</title><form></form>"])
+def test_a_page_in_the_servers_place_is_not_taken_for_it(
+    conference: InProcess, visit: Visit, body: str
+) -> None:
+    conference.dial(CALLER)
+    page = visit(conference.app_url)
+    page.route("**", lambda route: route.fulfill(status=200, body=body, content_type="text/html"))
     refresh(page)
-    expect(trouble(page)).to_contain_text("The server answered 502. This list is of ")
+    expect(trouble(page)).to_contain_text("Something else answered.")
+    expect(trouble(page)).to_contain_text("If this lasts, reload.")
+    expect(caller(page, "+442079460123")).to_be_visible()
+
+
+def test_a_press_that_is_not_answered_ends_by_itself(conference: InProcess, visit: Visit) -> None:
+    call = conference.dial(CALLER)
+    page = visit(conference.app_url)
+    page.evaluate("wait = AbortSignal.timeout, AbortSignal.timeout = time => wait(time / 100)")
+    page.route("**/stream?*", lambda route: None)
+    press(page, "Play to +442079460123")
+    expect(answer(page)).to_have_text("Asking Vonage …")
+    expect(answer(page)).to_have_count(0)
+    page.unroute_all()
+    page.evaluate("AbortSignal.timeout = wait")
+    expect(trouble(page)).to_be_empty()
+    press(page, "Play to +442079460123")
+    call.hears("hears music")
+
+
+def test_a_renewal_that_fails_is_followed_by_the_next(conference: InProcess, visit: Visit) -> None:
+    page = visit(conference.app_url)
+    hurry(page)
+    page.evaluate("morph = Idiomorph.morph, Idiomorph.morph = null, 0")
+    with page.expect_event("pageerror"):
+        conference.dial(CALLER)
+    page.evaluate("Idiomorph.morph = morph, 0")
+    expect(caller(page, "+442079460123")).to_be_visible()
 
 
 def test_a_tab_that_is_refused_stops_asking_and_says_what_to_do(
@@ -229,7 +259,7 @@ def test_a_store_that_fails_is_all_that_a_new_page_says_until_it_is_back(
     database(own).rmdir()
     aside.rename(database(own))
     with page.expect_navigation():
-        page.evaluate("void refresh()")
+        page.evaluate("void renew()")
     expect(caller(page, "+442079460123")).to_be_visible()
     expect(report).not_to_be_attached()
     assert own.asked == []

@@ -33,13 +33,11 @@ def test_the_page_says_what_to_do_and_what_is_not_set_up(bare: InProcess) -> Non
         "webhooks are accepted from anyone",
     ):
         assert step in page
-    for setting, place in (
-        ("VONAGE_APPLICATION_ID", "https://dashboard.vonage.com/applications"),
-        ("VONAGE_PRIVATE_KEY", "https://dashboard.vonage.com/applications"),
-        ("VONAGE_SIGNATURE_SECRET", "https://dashboard.vonage.com/settings"),
-    ):
-        row = rf'<dt><code>{setting}</code></dt><dd>[^<]+<a href="{place}">[^<]+</a>[^<]*</dd>'
-        assert re.search(row, response.text)
+    for setting in ("VONAGE_APPLICATION_ID", "VONAGE_PRIVATE_KEY", "VONAGE_SIGNATURE_SECRET"):
+        assert re.search(f"<dt><code>{setting}</code></dt><dd>[^<]+</dd>", response.text)
+    missing = response.text.partition('id="missing"')[2].partition("</section>")[0]
+    for place in ("applications", "settings"):
+        assert f'<a href="https://dashboard.vonage.com/{place}">' in missing
     bare.dial()
     assert "Not set up yet VONAGE_APPLICATION_ID" in words(read(bare))
 
@@ -49,6 +47,7 @@ def test_when_all_is_set_up_there_is_nothing_to_read(start: StartSandbox) -> Non
     assert "https://public.example/webhooks/answer" in page
     assert "ngrok" not in page
     assert "Not set up yet" not in page
+    assert "No account?" not in page
 
 
 def test_the_steps_are_open_while_no_one_is_on_the_line(
@@ -68,7 +67,12 @@ def test_the_steps_are_open_while_no_one_is_on_the_line(
 
 
 def test_without_credentials_play_says_which_settings_are_missing(bare: InProcess) -> None:
-    bare.dial(CALLER)
+    bare.dial(CALLER), bare.dial()
     response = read(bare, "/stream")
     assert response.status_code == 503
     assert "Set VONAGE_APPLICATION_ID" in words(response)
+    off = "2 callers on the line Play and Stop are off: set VONAGE_APPLICATION_ID and"
+    assert off in words(read(bare))
+    buttons = re.findall("<button[^>]*>", response.text)
+    assert len(buttons) == 7
+    assert all(" disabled" in button for button in buttons)

@@ -1,0 +1,235 @@
+"""Callers come first: whatever hangs, and whoever sends half a request, they are answered."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+import requests
+
+from tests.helpers.faults import FaultySandbox
+from tests.helpers.ports import free_port
+from tests.helpers.sandboxes import InProcess, Process
+from tests.helpers.waiting import wait_until
+
+PASSWORD = "open sesame"
+SERVERS = ["python app.py", "granian"]
+LINES = 40
+ROUTES = [
+    *[
+        "POST /webhooks/answer",
+        "GET /webhooks/answer",
+        "POST /webhooks/event",
+        "POST /webhooks/rtc",
+    ],
+    *["POST /stream", "GET /stream", "POST /stream/stop", "POST /", "GET /", "POST /nowhere"],
+    *["POST /static/hold-music.mp3", "PUT /webhooks/rtc", "POST /webhooks/rtc/"],
+]
+TOKENS = {
+    "no token": "",
+    "a wrong token": "Authorization: Bearer a.b.c\r\n",
+    "a wrong password": "Authorization: Basic eDp4\r\n",
+}
+BODIES = {
+    "half a body": ("Content-Length: 100\r\n", b"{"),
+    "half a chunk": ("Transfer-Encoding: chunked\r\n", b"64\r\n{"),
+}
+
+
+def make(make_process: Process, copy: Path, server: str, workers: int = 1) -> FaultySandbox:
+    """A sandbox, to be entered, whose app has every secret, under this server.
+
+    Under granian it is started as docs/production.md says, with so many processes.
+    """
+    port = str(free_port())
+    command = None
+    if server == "granian":
+        granian = [sys.executable, "-m", "granian", "--interface", "wsgi", "--factory"]
+        granian += ["app:create_app", "--port", port, "--blocking-threads", "4"]
+        granian += ["--workers-kill-timeout", "3", "--workers", str(workers)]
+        command = ["sh", "-c", 'cd "$0" && exec "$@"', str(copy), *granian]
+    return make_process(command, HOST="127.0.0.1", PORT=port, STREAM_PASSWORD=PASSWORD)
+
+
+def wait_for_start(sandbox: FaultySandbox) -> None:
+    """A process of granian's that is told to end while it starts does not, whatever the app is."""
+    wait_until(
+        lambda: re.search("Started worker-|Running on", sandbox.log.read_text()), "the start"
+    )
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def sandbox(
+    request: pytest.FixtureRequest, copy: Path, make_process: Process
+) -> Iterator[FaultySandbox]:
+    """The app as a process."""
+    with make(make_process, copy, request.param) as sandbox:
+        wait_for_start(sandbox)
+        yield sandbox
+
+
+@contextmanager
+def two_plays(sandbox: FaultySandbox) -> Iterator[list[Future[requests.Response]]]:
+    """Two plays that hang as long as the block lasts; a third is refused."""
+    sandbox.dial()
+    sandbox.released.clear()
+    before = len(sandbox.asked)
+    with ThreadPoolExecutor(2) as operators:
+        try:
+            playing = [operators.submit(press, sandbox) for _ in range(2)]
+            wait_until(lambda: len(sandbox.asked) == before + 2, "two plays")
+            assert press(sandbox).status_code == 503
+            yield playing
+        finally:
+            sandbox.released.set()
+
+
+@pytest.fixture
+def busy(sandbox: FaultySandbox) -> Iterator[FaultySandbox]:
+    """The app beside two plays that hang."""
+    with two_plays(sandbox) as playing:
+        yield sandbox
+        assert not any(one.done() for one in playing)
+    sandbox.hang_up_all()
+    sandbox.calls.clear()
+
+
+def press(sandbox: FaultySandbox) -> requests.Response:
+    """Open /stream with the password."""
+    return requests.get(f"{sandbox.app_url}/stream", auth=("me", PASSWORD), timeout=20)
+
+
+def connect(sandbox: FaultySandbox, head: str, begun: bytes = b"") -> socket.socket:
+    """Send the head of a request, and what there is of its body."""
+    line = socket.create_connection((sandbox.host, sandbox.port))
+    method, path = head.split("\r\n")[0].split()
+    rest = head.partition("\r\n")[2]
+    line.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{rest}\r\n".encode() + begun)
+    return line
+
+
+def answered_within_a_second(sandbox: FaultySandbox) -> None:
+    began = time.monotonic()
+    assert sandbox.dial(pick_up=False).ncco
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("token", TOKENS)
+def test_half_requests_at_every_route_hold_up_no_caller(
+    busy: FaultySandbox, token: str, body: str
+) -> None:
+    length, begun = BODIES[body]
+    with ExitStack() as lines:
+        for number in range(LINES):
+            route = ROUTES[number % len(ROUTES)]
+            lines.enter_context(connect(busy, f"{route}\r\n{TOKENS[token]}{length}", begun))
+        for _ in range(4):
+            answered_within_a_second(busy)
+
+
+@pytest.mark.parametrize(
+    "path", ["/webhooks/rtc", "/webhooks/answer", "/webhooks/event", "/stream"]
+)
+def test_half_requests_at_one_route_hold_up_no_caller(busy: FaultySandbox, path: str) -> None:
+    with ExitStack() as lines:
+        for _ in range(LINES):
+            head = f"POST {path}\r\nContent-Length: 100\r\n"
+            lines.enter_context(connect(busy, head, b"{"))
+        for _ in range(4):
+            answered_within_a_second(busy)
+
+
+def test_bodies_of_a_byte_now_and_then_hold_up_no_caller(busy: FaultySandbox) -> None:
+    enough = Event()
+    with ExitStack() as stack:
+        lines = []
+        for number in range(LINES):
+            head = f"{ROUTES[number % len(ROUTES)]}\r\nContent-Length: 100\r\n"
+            lines.append(stack.enter_context(connect(busy, head)))
+
+        def drip() -> None:
+            while not enough.wait(0.1):
+                for line in lines:
+                    with suppress(OSError):
+                        line.sendall(b" ")
+
+        dripping = Thread(target=drip)
+        dripping.start()
+        for _ in range(8):
+            answered_within_a_second(busy)
+        enough.set()
+        dripping.join()
+
+
+def test_a_second_unsigned_event_at_a_time_is_refused(conference: InProcess) -> None:
+    over = {"type": "audio:play:done", "body": {}}
+    with connect(conference, "POST /webhooks/rtc\r\nContent-Length: 2\r\n", b"{") as line:
+        send = unsigned(conference, over)
+        refused = wait_until(lambda: send() == 503, "a refusal")
+        assert refused
+        signed = conference.send("POST", "/webhooks/rtc", over)
+        assert signed is not None
+        assert signed.status_code == 204  # it has shown its token
+        line.sendall(b"}")
+        assert line.recv(100).split()[1] == b"204"
+    assert send() == 204
+    assert "POST /webhooks/rtc: 503" in conference.log.read_text()
+
+
+def test_an_unsigned_event_that_is_broken_off_is_in_no_ones_way(conference: InProcess) -> None:
+    send = unsigned(conference, {})
+    with connect(conference, "POST /webhooks/rtc\r\nContent-Length: 2\r\n", b"{"):
+        wait_until(lambda: send() == 503, "a refusal")
+    wait_until(lambda: send() == 204, "its end")
+
+
+def unsigned(sandbox: InProcess, event: Mapping[str, object]) -> Callable[[], int]:
+    """What sends an RTC event without a token, and gives the status."""
+    url = f"{sandbox.app_url}/webhooks/rtc"
+    return lambda: requests.post(url, json=event, timeout=5).status_code
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_the_server_ends_within_5_seconds_whatever_hangs(
+    copy: Path, make_process: Process, server: str
+) -> None:
+    with make(make_process, copy, server) as sandbox, ExitStack() as stack:
+        wait_for_start(sandbox)
+        playing = stack.enter_context(two_plays(sandbox))
+        for number in range(LINES):
+            head = f"{ROUTES[number % len(ROUTES)]}\r\nContent-Length: 100\r\n"
+            stack.enter_context(connect(sandbox, head, b"{"))
+        answered_within_a_second(sandbox)
+        began = time.monotonic()
+        sandbox.app.terminate()
+        assert sandbox.app.wait(10) == 0
+        assert time.monotonic() - began < 5
+        for one in playing:
+            assert isinstance(one.exception(), requests.ConnectionError)
+
+
+def test_two_processes_share_who_is_on_the_line(copy: Path, make_process: Process) -> None:
+    """Of ten operators at once, each process plays for two."""
+    with make(make_process, copy, "granian", workers=2) as sandbox:
+        wait_until(lambda: sandbox.log.read_text().count("Started worker-") == 2)
+        callers = {sandbox.dial().uuid for _ in range(3)}
+        sandbox.released.clear()
+        with ThreadPoolExecutor(10) as operators:
+            pressed = [operators.submit(press, sandbox) for _ in range(10)]
+            wait_until(lambda: sum(one.done() for one in pressed) >= 6, "the refusals")
+            for _ in range(8):
+                answered_within_a_second(sandbox)
+            sandbox.released.set()
+        played = [one.result() for one in pressed if one.result().status_code == 200]
+        assert 2 <= len(played) <= 4
+        for answer in played:
+            assert {leg["uuid"] for leg in answer.json()["legs"]} == callers

@@ -1,0 +1,276 @@
+"""What happened, on the page: the same lines in every tab, without script, and after a reload."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from playwright.sync_api import APIResponse, Page, Route, expect
+
+from calls import AudioNote, News
+from tests.helpers.browser import Visit
+from tests.helpers.faults import Fault
+from tests.helpers.page import CALLER, answer, caller, fill, happened, press, read, refresh, words
+from tests.helpers.sandboxes import InProcess, StartSandbox, browse
+from tests.helpers.waiting import wait_until
+
+TIME = "[0-9]{2}:[0-9]{2}:[0-9]{2}"
+
+
+def expect_lines(page: Page, *lines: str) -> None:
+    """These are all lines, each with its time."""
+    expect(happened(page)).to_have_text([re.compile(f"^{TIME} {line}$") for line in lines])
+
+
+def test_three_callers_and_stream_in_the_address_bar_ten_times(
+    conference: InProcess, visit: Visit
+) -> None:
+    for number in range(1, 4):
+        conference.dial({"from": f"44207946000{number}"})
+    joined = ["…0003 joined", "…0002 joined", "…0001 joined"]
+    for times in range(1, 11):
+        page = visit(conference.app_url + "/stream")
+        sent = ["Sent hold-music.mp3 to all 3 callers"] * times
+        expect_lines(page, *sent, *joined)
+        expect(answer(page)).to_have_text("Sent hold-music.mp3 to all 3 callers")
+        playing = re.compile(rf"^\s*hold-music.mp3 playing since {TIME}\s*$")
+        expect(page.locator(".audio")).to_have_text([playing] * 3)
+        without_script = words(read(conference))
+        assert without_script.count("Sent hold-music.mp3 to all 3 callers") == times
+        assert without_script.count("hold-music.mp3 playing since ") == 3
+        before = happened(page).all_inner_texts()
+        page.reload()
+        assert happened(page).all_inner_texts() == before
+
+
+def test_who_joins_and_who_leaves_is_a_line_each(conference: InProcess, visit: Visit) -> None:
+    page = visit(conference.app_url)
+    expect(page.get_by_role("heading", name="What happened")).not_to_be_visible()
+    stays, call = conference.dial({"from": None}), conference.dial(CALLER)
+    refresh(page)
+    expect_lines(page, "…0123 joined", "Unknown number joined")
+    expect(page.get_by_role("heading", name="What happened")).to_be_visible()
+    joined = caller(page, "+442079460123").locator("time").inner_text()
+    expect(happened(page).first.locator("time")).to_have_text(joined)
+    call.hang_up()
+    refresh(page)
+    expect_lines(page, "…0123 left", "…0123 joined", "Unknown number joined")
+    expect(page.locator("li .name")).to_have_text(["Unknown number"])
+    stays.hang_up()
+    refresh(page)
+    expect(happened(page).first).to_have_text(re.compile("Unknown number left"))
+
+
+def test_it_is_a_live_region_from_the_start_without_height_or_border(
+    conference: InProcess, visit: Visit
+) -> None:
+    page = visit(conference.app_url)
+    region = page.locator("#history")
+    expect(region.get_by_role("log")).to_have_attribute("aria-live", "polite")
+    for width in (360, 1440):
+        page.set_viewport_size({"width": width, "height": 720})
+        assert region.evaluate("element => element.getBoundingClientRect().height") == 0
+        expect(region).to_have_css("border-left-width", "0px")
+
+
+def test_only_what_is_new_is_added_to_the_live_region(conference: InProcess, visit: Visit) -> None:
+    conference.dial(), conference.dial(CALLER)
+    page = visit(conference.app_url)
+    page.evaluate("""() => {
+        added = [];
+        const note = (changes) => added.push(...changes.flatMap((one) => [...one.addedNodes]));
+        new MutationObserver(note).observe(part("news"), { childList: true, subtree: true });
+    }""")
+    conference.dial({"from": "14155550145"})
+    refresh(page)
+    said = page.evaluate("added.map((one) => one.textContent.trim()).filter(Boolean)")
+    assert [re.sub(TIME, "", line).strip() for line in said] == ["…0145 joined"]
+
+
+def test_it_is_below_the_callers_and_beside_them_where_it_is_wide(
+    conference: InProcess, visit: Visit
+) -> None:
+    conference.dial(CALLER)
+    page = visit(conference.app_url + "/stream")
+    for width, beside in ((360, False), (1440, True)):
+        page.set_viewport_size({"width": width, "height": 1000})
+        row = caller(page, "+442079460123").bounding_box()
+        line = happened(page).first.bounding_box()
+        assert row is not None
+        assert line is not None
+        assert (line["x"] > row["x"] + row["width"]) == beside
+        assert (line["y"] > row["y"] + row["height"]) != beside
+
+
+def test_what_was_sent_elsewhere_is_one_line_in_every_tab(
+    conference: InProcess, visit: Visit
+) -> None:
+    conference.dial(CALLER), conference.dial({"from": "14155550145"})
+    page = visit(conference.app_url)
+    browse(conference, "/stream")
+    refresh(page)
+    lines = ["Sent hold-music.mp3 to all 2 callers", "…0145 joined", "…0123 joined"]
+    expect_lines(page, *lines)
+    expect_lines(visit(conference.app_url, script=False), *lines)
+
+
+def test_a_press_is_answered_where_the_eye_is_until_the_next(
+    conference: InProcess, visit: Visit
+) -> None:
+    conference.dial(), conference.dial()
+    conference.latency = 0.3
+    page = visit(conference.app_url)
+    press(page, "Play to all 2")
+    expect(answer(page)).to_have_text("Asking Vonage …")
+    expect(answer(page)).to_have_text("Sent hold-music.mp3 to all 2 callers")
+    conference.latency = 0.0
+    refresh(page)
+    expect(answer(page)).to_have_text("Sent hold-music.mp3 to all 2 callers")
+    expect(happened(page).filter(has_text="hold-music.mp3")).to_have_count(1)
+    press(page, "Stop for all 2")
+    expect(answer(page)).to_have_text("Stopped for all 2 callers")
+    refresh(page)
+    expect(happened(page).filter(has_text="Stopped")).to_have_count(1)
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+def test_an_answer_that_a_newer_one_has_overtaken_changes_nothing(
+    conference: InProcess, visit: Visit, is_late: bool
+) -> None:
+    """Of a renewal that is held back, and of the answer to a press."""
+    call = conference.dial(CALLER)
+    page = visit(conference.app_url)
+    held: list[tuple[Route, APIResponse]] = []
+    path = re.compile("/stream" if is_late else "/$")
+
+    def hold_the_first(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append((route, route.fetch()))
+
+    page.route(path, hold_the_first)
+    if is_late:
+        press(page, "Play to +442079460123")
+    else:
+        page.evaluate("void (overtaken = renew())")
+    wait_until(lambda: page.title() and held)
+    conference.dial({"from": "14155550145"})
+    call.hang_up()
+    refresh(page)
+    expect(page.locator("li .name")).to_have_text(["+14155550145"])
+    route, response = held[0]
+    route.fulfill(response=response)
+    if is_late:
+        expect(answer(page)).to_have_text("Sent hold-music.mp3 to the caller")
+    else:
+        page.evaluate("overtaken")
+    expect(page.locator("li .name")).to_have_text(["+14155550145"])
+    expect(happened(page).first).to_contain_text("…0123 left")
+
+
+def test_a_clock_that_was_set_back_does_not_freeze_the_page(
+    conference: InProcess, visit: Visit
+) -> None:
+    page = visit(conference.app_url)
+    page.evaluate("part('main').dataset.now = new Date(Date.now() + 3600000).toISOString()")
+    conference.dial(CALLER)
+    refresh(page)
+    expect(caller(page, "+442079460123")).to_be_visible()
+
+
+def test_who_was_not_reached_is_said_in_the_row_with_the_reason(
+    conference: InProcess, visit: Visit
+) -> None:
+    for number in range(5):
+        conference.dial({"from": f"44207946012{number}"})
+    page = visit(conference.app_url)
+    conference.faults = [*[Fault(status=500)] * 4, Fault()]
+    press(page, "Play to all 5")
+    line = "Sent hold-music.mp3 to 1 of 5 callers; Vonage at localhost:[0-9]+ answered 500: .*"
+    expect(answer(page)).to_have_text(re.compile(f"^{line}$"))
+    expect(happened(page).first).to_have_text(re.compile(f"^{TIME} {line}$"))
+    expect(happened(page).first).to_have_class("bad")
+    rows = page.locator(".unreached")
+    expect(rows).to_have_text([re.compile(r"^\s*not reached: Vonage at .* answered 500: ")] * 4)
+    refresh(page)
+    expect(rows).to_have_count(4)
+    unreached = [leg for leg in conference.store.live() if leg.audio and leg.audio.detail != ""]
+    note = AudioNote("playing", "hold-music.mp3")
+    conference.store.note(unreached[-1].uuid, note, time.time())
+    press(page, "Play to all 5")
+    expect(answer(page)).to_have_text("Sent hold-music.mp3 to all 5 callers")
+    expect(rows).to_have_count(0)
+
+
+def test_lines_survive_the_tab_and_the_process(start: StartSandbox, visit: Visit) -> None:
+    own = start(fresh=True)
+    own.dial(CALLER).hang_up()
+    lines = ["…0123 left", "…0123 joined"]
+    expect_lines(visit(own.app_url), *lines)
+    own.stop_app()
+    own.start_app()
+    expect_lines(visit(own.app_url), *lines)
+
+
+def test_the_last_twenty_are_shown(conference: InProcess, visit: Visit) -> None:
+    conference.dial(CALLER)
+    page = visit(conference.app_url)
+    fill(conference, 19)
+    refresh(page)
+    expect(happened(page)).to_have_count(20)
+    expect(happened(page).last).to_contain_text("…0123 joined")
+    conference.dial({"from": "14155550145"})
+    refresh(page)
+    expect(happened(page)).to_have_count(20)
+    expect(happened(page).first).to_contain_text("…0145 joined")
+    expect(page.get_by_text("…0123 joined")).to_have_count(0)
+
+
+def test_times_are_those_of_the_browsers_zone(conference: InProcess, visit: Visit) -> None:
+    page = visit("about:blank")
+    session = page.context.new_cdp_session(page)
+    session.send("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Kathmandu"})
+    conference.dial(CALLER)
+    page.goto(conference.app_url)
+    shown = page.locator("main time").all()
+    assert len(shown) == 2
+    for one in shown:
+        at = one.get_attribute("datetime")
+        local = page.evaluate("at => new Date(at).toLocaleTimeString('en-GB')", at)
+        expect(one).to_have_text(local)
+    session.send("Emulation.setTimezoneOverride", {"timezoneId": ""})
+    session.detach()
+
+
+def test_what_the_browser_has_translated_stays_where_nothing_is_new(
+    conference: InProcess, visit: Visit
+) -> None:
+    conference.dial(CALLER)
+    page = visit(conference.app_url)
+    translate = "document.querySelectorAll('#history h2, #news span').forEach(one => {"
+    page.evaluate(translate + " one.innerHTML = '<font>übersetzt</font>' })")
+    refresh(page)
+    expect(page.locator("#history font")).to_have_count(2)
+    conference.store.tell(News(time.time(), "Something else", bad=False))
+    refresh(page)
+    expect(happened(page).first).to_contain_text("Something else")
+    expect(page.locator("#news font")).to_have_count(1)
+
+
+def test_what_was_sent_is_said_where_the_list_fails_right_after_it(
+    start: StartSandbox, visit: Visit
+) -> None:
+    own = start(fresh=True)
+    own.dial(CALLER)
+    page = visit(own.app_url)
+    own.latency = 0.3
+    with page.expect_request("**/stream?*"):
+        press(page, "Play to +442079460123")
+    wait_until(lambda: own.asked)
+    database = own.folder / "calls.sqlite3"
+    database.rename(own.folder / "aside")
+    database.mkdir()
+    expect(answer(page)).to_have_text("Sent hold-music.mp3 to the caller")
+    expect(caller(page, "+442079460123")).to_be_visible()
