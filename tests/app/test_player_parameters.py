@@ -6,24 +6,8 @@ import time
 from typing import Any
 
 import pytest
-import requests
 
-from tests.helpers.sandboxes import InProcess, StartSandbox, browse
-
-PATHS = pytest.mark.parametrize("path", ["/stream", "/stream/stop"])
-
-
-def send(sandbox: InProcess, path: str, method: str = "POST", **given: Any) -> requests.Response:
-    """Send a request in which parameters are elsewhere than in the address."""
-    return requests.request(method, sandbox.app_url + path, timeout=5, **given)
-
-
-@PATHS
-def test_an_empty_uuid_is_a_call_that_is_not_on_the_line(conference: InProcess, path: str) -> None:
-    """As an empty shell variable makes it."""
-    conference.dial()
-    assert browse(conference, f"{path}?uuid=").status_code == 404
-    assert conference.asked == []
+from tests.helpers.sandboxes import InProcess, browse
 
 
 @pytest.mark.parametrize(
@@ -50,12 +34,19 @@ def test_an_address_with_its_ampersand_written_so_plays_whole(conference: InProc
     assert conference.asked[0].body["stream_url"] == [url]
 
 
-@pytest.mark.parametrize("name", ["url", "loop", "level"])
-def test_an_empty_parameter_is_none_that_can_be_played(conference: InProcess, name: str) -> None:
+WRONG = [
+    *["url=", "url=closing.mp3", "url=http://10.0.0.1/a?key=hush"],
+    *["loop=", "loop=-1", "loop=x", "level=", "level=1.1", "level=0.55"],
+]
+
+
+@pytest.mark.parametrize("given", WRONG)
+def test_a_parameter_out_of_range_gets_400(conference: InProcess, given: str) -> None:
     conference.dial()
-    response = browse(conference, f"/stream?{name}=")
+    response = browse(conference, f"/stream?{given}")
     assert response.status_code == 400
-    assert response.json()["error"].startswith(f"{name} must be ")
+    assert response.json()["error"].startswith(f"{given.partition('=')[0]} must be ")
+    assert "hush" not in conference.log.read_text()
     assert conference.asked == []
 
 
@@ -72,17 +63,10 @@ def test_an_empty_parameter_is_none_that_can_be_played(conference: InProcess, na
 )
 def test_what_no_one_would_look_at_is_refused(conference: InProcess, given: dict[str, Any]) -> None:
     conference.dial()
-    response = send(conference, "/stream", **given)
+    response = conference.request("/stream", **{"method": "POST", **given})
     assert response.status_code == 400
     assert response.json()["error"].startswith("Parameters go into the address")
     assert conference.asked == []
-
-
-def test_a_query_of_the_audios_address_is_not_in_the_log(conference: InProcess) -> None:
-    conference.dial()
-    response = browse(conference, "/stream", url="http://localhost/a.mp3?key=hush")
-    assert response.status_code == 400
-    assert "hush" not in conference.log.read_text()
 
 
 MANY = 65_000
@@ -102,55 +86,11 @@ def test_a_message_about_a_long_value_costs_nothing(conference: InProcess, name:
     conference.dial()
     body = f"{name.split()[0]}={LONG[name]}"
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    send(conference, "/stream", data=body, headers=headers)  # the first may import something
-    began = time.process_time()
-    response = send(conference, "/stream", data=body, headers=headers)
-    assert time.process_time() - began < 0.2
+    for _ in range(2):  # the first may import something
+        began = time.process_time()
+        response = conference.request("/stream", "POST", data=body, headers=headers)
+        took = time.process_time() - began
+    assert took < 0.2
     assert response.status_code in (400, 404)
     assert len(response.text) < 1_000
     assert conference.asked == []
-
-
-# The audio's address
-
-
-@pytest.mark.parametrize("host", ["localhost:9000", "flask_app:9000"])
-def test_audio_that_vonage_cannot_fetch_is_a_503_that_names_it(
-    conference: InProcess, host: str
-) -> None:
-    """As behind a proxy that rewrites Host, and sends no X-Forwarded-Host."""
-    conference.dial_at(host)
-    assert "WARNING" in conference.log.read_text()
-    assert "set PUBLIC_URL" in conference.log.read_text()
-    response = browse(conference, "/stream")
-    assert response.status_code == 503
-    assert f"https://{host}/static/hold-music.mp3" in response.json()["error"]
-    assert "PUBLIC_URL" in response.json()["error"]
-    assert conference.asked == []
-
-
-def test_where_one_legs_audio_can_be_fetched_the_others_outcome_says_why(
-    conference: InProcess,
-) -> None:
-    call = conference.dial()
-    lost = conference.dial_at("localhost:9000")
-    answer = browse(conference, "/stream").json()
-    assert answer["message"] == "Sent hold-music.mp3 to 1 of 2 callers"
-    errors = {leg["uuid"]: leg.get("error") for leg in answer["legs"]}
-    assert errors[call.uuid] is None
-    assert "PUBLIC_URL" in str(errors[lost])
-
-
-def test_hold_music_that_vonage_cannot_fetch_is_left_out(start: StartSandbox) -> None:
-    sandbox = start(VOICE_CONFERENCE_QUORUM="3")
-    response = sandbox.answer_at("localhost:9000")
-    assert response.json()[-1] == {
-        "action": "conversation",
-        "name": "Relaxing Conference",
-        "startOnEnter": False,
-    }
-
-
-def test_a_stream_whose_audio_vonage_cannot_fetch_is_answered(stream: InProcess) -> None:
-    music = "https://localhost:9000/static/hold-music.mp3"
-    assert stream.answer_at("localhost:9000").json() == [{"action": "stream", "streamUrl": [music]}]
