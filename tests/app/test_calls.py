@@ -364,6 +364,16 @@ def test_many_threads_do_not_starve_each_other(tmp_path: Path) -> None:
     assert {leg.uuid for leg in calls.live()} == {leg.uuid for leg in legs}
 
 
+def test_a_new_list_that_another_process_is_making_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "calls.sqlite3"
+    maker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    maker.execute("BEGIN IMMEDIATE")
+    until_then = threading.Timer(0.1, maker.close)
+    until_then.start()
+    SqliteCalls(str(path), None).end(uuid.uuid4().hex)
+    assert not until_then.is_alive()
+
+
 def test_another_versions_table_is_not_read(tmp_path: Path, clock: Clock) -> None:
     with closing(sqlite3.connect(tmp_path / "calls.sqlite3")) as db:
         db.execute("CREATE TABLE legs (key TEXT PRIMARY KEY, uuid, answered, more)")

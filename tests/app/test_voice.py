@@ -170,7 +170,7 @@ def test_a_third_429_is_passed_on_with_retry_after(conference: InProcess) -> Non
     ("value", "seconds"),
     [
         ("20", 20),
-        (formatdate(time.time() + 1_000, usegmt=True), 1_000),
+        ("a date", 1_000),
         *((f"Fri, 31 Dec {year} 23:59:59 GMT", 1) for year in (99999, 99999999999)),
         ("soon", 1),
     ],
@@ -179,6 +179,8 @@ def test_a_wait_longer_than_the_time_left_is_a_503_at_once(
     conference: InProcess, value: str, seconds: int
 ) -> None:
     """Of a Retry-After that cannot be read, it is a second."""
+    if value == "a date":
+        value = formatdate(time.time() + seconds, usegmt=True)
     conference.limit(deadline=0.9)
     conference.dial()
     conference.faults = [Fault(429, headers={"Retry-After": value})]
