@@ -394,12 +394,17 @@ def test_another_versions_keys_are_not_read(redis_url: str) -> None:
     assert open_calls(redis_url, application).live() == []
 
 
+def as_user(url: str, application: str, keys: str, *commands: str) -> Calls:
+    """The store, opened by a user with these rights alone."""
+    user = uuid.uuid4().hex
+    with redis.Redis.from_url(url) as client:
+        client.acl_setuser(user, True, nopass=True, commands=commands, keys=[keys])
+    return open_calls(url.replace("redis://", f"redis://{user}:x@"), application)
+
+
 def test_a_user_who_is_limited_to_the_prefix_gets_by(redis_url: str) -> None:
-    application, user = uuid.uuid4().hex, uuid.uuid4().hex
-    with redis.Redis.from_url(redis_url) as client:
-        keys = [f"calls_4:{application}:*"]
-        client.acl_setuser(user, True, nopass=True, commands=["+@all"], keys=keys)
-    calls = open_calls(redis_url.replace("redis://", f"redis://{user}:x@"), application)
+    application = uuid.uuid4().hex
+    calls = as_user(redis_url, application, f"calls_4:{application}:*", "+@all")
     leg = a_leg(time.time, "Conference")
     assert calls.join(leg) == 1
     assert calls.live() == [leg]
@@ -408,14 +413,11 @@ def test_a_user_who_is_limited_to_the_prefix_gets_by(redis_url: str) -> None:
 
 
 def test_what_is_not_told_did_not_happen_in_redis(redis_url: str) -> None:
-    application, user = uuid.uuid4().hex, uuid.uuid4().hex
+    application = uuid.uuid4().hex
     calls = open_calls(redis_url, application)
     stays, late = a_leg(time.time), a_leg(time.time)
     calls.join(stays)
-    with redis.Redis.from_url(redis_url) as client:
-        rights = ["+@all", "-lpush"]
-        client.acl_setuser(user, True, nopass=True, commands=rights, keys=["*"])
-    mute = open_calls(redis_url.replace("redis://", f"redis://{user}:x@"), application)
+    mute = as_user(redis_url, application, "*", "+@all", "-lpush")
     for change in (lambda: mute.join(late), lambda: mute.end(stays.uuid)):
         with pytest.raises(ServiceUnavailable):
             change()

@@ -66,6 +66,7 @@ def test_a_null_is_as_if_the_field_were_not_there(conference: InProcess) -> None
     nulls = {"from": None, "status": None, "region_url": None}
     conference.webhook("answer", {"uuid": str(uuid.uuid4()), "from_user": "alice", **nulls})
     assert [leg.caller for leg in conference.store.live()] == ["alice"]
+    assert "from alice joined" in conference.log.read_text()
 
 
 def test_a_slash_at_the_end_of_the_path_is_forgiven(conference: InProcess) -> None:

@@ -42,14 +42,6 @@ def test_everyone_in_the_conference_hears_the_music_and_its_end(conference: InPr
     assert {leg["uuid"] for leg in response["legs"]} == uuids
 
 
-def test_those_who_wait_for_the_conference_hear_it_too(start: StartSandbox) -> None:
-    sandbox = start(VOICE_CONFERENCE_QUORUM="3")
-    callers = [sandbox.dial(), sandbox.dial()]
-    browse(sandbox, "/stream").raise_for_status()
-    for caller in callers:
-        caller.hears("hears music")
-
-
 def test_music_reaches_no_other_conference(conference: InProcess, start: StartSandbox) -> None:
     url = conference.environment["CALLS_URL"]
     start(VOICE_CONFERENCE_NAME="Another Conference", CALLS_URL=url).dial()
@@ -193,19 +185,6 @@ def test_one_sentence_says_what_a_stop_did(conference: InProcess) -> None:
     ]
     logged = [line.partition(" (")[0] for line in conference.lines if "Stopped" in line]
     assert logged == [f"{'WARNING' if bad else 'INFO'}: {text}" for bad, text in said]
-
-
-def test_a_leg_that_ends_meanwhile_spoils_nothing(conference: InProcess) -> None:
-    first, gone, last = (conference.dial() for _ in range(3))
-    gone.over.set()  # its completed event is on the way
-    response = browse(conference, "/stream")
-    assert response.status_code == 200
-    assert response.json()["message"] == "Sent hold-music.mp3 to 2 of 3 callers"
-    for caller in (first, last):
-        caller.hears("hears music")
-    errors = {leg["uuid"]: leg.get("error") for leg in response.json()["legs"]}
-    assert "has no such call" in errors[gone.uuid]
-    assert (errors[first.uuid], errors[last.uuid]) == (None, None)
 
 
 def test_that_vonage_has_no_such_call_is_said_only_if_it_is_so_of_all(

@@ -6,7 +6,6 @@ import json
 import time
 import uuid
 from datetime import datetime, timezone
-from itertools import permutations
 from typing import Any
 
 import pytest
@@ -108,34 +107,7 @@ def test_what_plays_is_noted_by_its_name(
     assert notes(conference) == {call.uuid: AudioNote("playing", name)}
 
 
-# The order of events is that of their timestamps
-
-
-def two_songs(leg: str) -> list[tuple[dict[str, Any], str]]:
-    """The events of a song, and of one that plays in its place, as they happened."""
-    first, second = ["https://a.example/1.mp3"], ["https://a.example/2.mp3"]
-    return [
-        (event("audio:play", leg, stamp(1_000.001), stream_url=first), "playing"),
-        (event("audio:play:stop", leg, stamp(1_000.002)), "stopped"),
-        (event("audio:play", leg, stamp(1_000.003), stream_url=second), "playing"),
-        (event("audio:play:done", leg, stamp(1_000.004)), "over"),
-    ]
-
-
-@pytest.mark.parametrize("order", [*permutations(range(4))], ids=str)
-def test_of_two_events_the_one_with_the_later_timestamp_counts(
-    conference: InProcess, call: Call, order: tuple[int, ...]
-) -> None:
-    """As a new song's audio:play may overtake the audio:play:stop of the song before."""
-    events = two_songs(call.uuid)
-    for number, which in enumerate(order):
-        assert tell(conference, events[which][0]) == 204
-        latest = max(order[: number + 1])
-        [leg] = conference.store.live()
-        assert leg.audio is not None
-        assert leg.audio.state == events[latest][1]
-        assert leg.audio_at == pytest.approx(1_000.001 + latest / 1_000)
-
+# When an event was
 
 ODD: list[Any] = [
     *[None, "soon", "", 1e300, -1e300, True, [], {}, "9999-12-31T23:59:59-14:00"],
