@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,25 +20,14 @@ import pytest
 import requests
 
 from app import create_app, end_calls_from_before, main
-from calls import Calls, open_calls
+from calls import open_calls
 from config import Config
 from sandbox import Account
-from tests.helpers.faults import Fault, FaultySandbox
+from tests.helpers.faults import Fault
 from tests.helpers.ports import free_port
 from tests.helpers.processes import run
 from tests.helpers.sandboxes import InProcess, Process, StartSandbox, browse
 from tests.helpers.waiting import wait_until
-
-
-def list_of(sandbox: FaultySandbox) -> Calls:
-    """The list of calls as another process sees it."""
-    return open_calls(sandbox.environment["CALLS_URL"], sandbox.account.application_id)
-
-
-def live(sandbox: FaultySandbox) -> set[str]:
-    """The uuids of those who are on the line, as another process sees them."""
-    return {leg.uuid for leg in list_of(sandbox).live()}
-
 
 # The start
 
@@ -124,59 +112,40 @@ def test_files_have_their_types_whatever_the_machine_says() -> None:
             assert response.mimetype == kind
 
 
-@pytest.fixture(scope="module", params=["python app.py", "flask run"])
-def at_home(
-    request: pytest.FixtureRequest, copy: Path, make_process: Process
-) -> Iterator[FaultySandbox]:
-    """The app as a process on the operator's own machine, without a signature secret."""
+STAMP = r"\[[-0-9]{10} [:0-9]{8},[0-9]{3}\]"
+NO_REQUESTS = ["GET /stream?key=hunter2 x HTTP/1.1", "hunter2", "GET /?hunter2 HTTP/9"]
+
+
+@pytest.mark.parametrize("server", ["python app.py", "flask run"])
+def test_it_prints_its_start_and_no_line_for_each_request_nor_any_query(
+    copy: Path, process: Process, server: str
+) -> None:
     port = str(free_port())
     command = None
-    if request.param == "flask run":
-        flask = [sys.executable, "-m", "flask", "--app", str(copy / "app.py")]
-        command = [*flask, "run", "--port", port]
-    with make_process(command, PORT=port, VONAGE_SIGNATURE_SECRET="") as sandbox:
-        wait_until(lambda: "Running on" in sandbox.log.read_text(), "the start")
-        yield sandbox
-
-
-def test_the_start_says_where_it_listens_and_what_is_not_set_up(at_home: FaultySandbox) -> None:
-    said = at_home.log.read_text()
-    assert re.search(rf"Running on http://(localhost|127\.0\.0\.1):{at_home.port}", said)
-    assert "Webhooks: /webhooks/answer, /webhooks/event and, for RTC, /webhooks/rtc" in said
-    assert "Not set up: VONAGE_SIGNATURE_SECRET" in said
-
-
-@pytest.mark.parametrize("at_home", ["python app.py"], indirect=True)
-def test_what_it_prints_into_a_file_has_one_form_and_no_colour(at_home: FaultySandbox) -> None:
-    lines = at_home.log.read_text().splitlines()
-    stamp = r"\[[-0-9]{10} [:0-9]{8},[0-9]{3}\]"
-    assert [line for line in lines if not re.match(rf"{stamp} (INFO|WARNING): \w", line)] == []
-    where = rf"{stamp} INFO: Running on {re.escape(at_home.app_url)} \(Ctrl-C ends it\)"
-    assert len([line for line in lines if re.fullmatch(where, line)]) == 1
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1"])
-def test_the_address_that_is_shown_is_one_that_opens(process: Process, host: str) -> None:
-    sandbox = process(HOST=host)
-    line = re.compile(r"Running on (\S+) ")
-    [found] = wait_until(lambda: line.findall(sandbox.log.read_text()), "the start")
-    shown = "[::1]" if host == "::1" else "localhost"
-    assert found == f"http://{shown}:{sandbox.port}"
-    assert requests.get(found, timeout=5).status_code == 200
-
-
-def test_no_request_has_a_line_of_its_own_nor_its_query_in_the_log(at_home: FaultySandbox) -> None:
-    browse(at_home, "/stream", url="https://example.com/?key=hunter2")
-    browse(at_home, "/nowhere", key="hunter2")
-    for request in ("GET /stream?key=hunter2 x HTTP/1.1", "hunter2", "GET /?hunter2 HTTP/9"):
-        with socket.create_connection(("127.0.0.1", at_home.port)) as wire:
+    if server == "flask run":
+        command = [sys.executable, "-m", "flask", "--app", str(copy / "app.py")]
+        command += ["run", "--port", port]
+    sandbox = process(command, PORT=port, VONAGE_SIGNATURE_SECRET="")
+    wait_until(lambda: "Running on" in sandbox.log.read_text(), "the start")
+    browse(sandbox, "/stream", url="https://example.com/?key=hunter2")
+    browse(sandbox, "/nowhere", key="hunter2")
+    for request in NO_REQUESTS:
+        with socket.create_connection(("127.0.0.1", sandbox.port)) as wire:
             wire.sendall(f"{request}\r\n\r\n".encode())
             while wire.recv(1000):
                 pass
-    said = at_home.log.read_text()
+    said = sandbox.log.read_text()
+    assert re.search(rf"Running on http://(localhost|127\.0\.0\.1):{port}", said)
+    assert "Webhooks: /webhooks/answer, /webhooks/event and, for RTC, /webhooks/rtc" in said
+    assert "Not set up: VONAGE_SIGNATURE_SECRET" in said
     assert "GET /nowhere: 404" in said
     assert "hunter2" not in said
     assert "HTTP/" not in said
+    if server == "python app.py":
+        lines = said.splitlines()  # of one form, without colour
+        assert [line for line in lines if not re.match(rf"{STAMP} (INFO|WARNING): \w", line)] == []
+        where = rf"{STAMP} INFO: Running on {re.escape(sandbox.app_url)} \(Ctrl-C ends it\)"
+        assert len([line for line in lines if re.fullmatch(where, line)]) == 1
 
 
 # What outlives it, and how it ends
@@ -187,12 +156,14 @@ def test_a_restart_in_mid_call_loses_no_one_and_keeps_no_one_who_is_gone(process
     stays, leaves = sandbox.dial(), sandbox.dial()
     assert sandbox.stop_app() == 0
     leaves.hang_up()  # nobody takes the event
-    assert live(sandbox) == {stays.uuid, leaves.uuid}
-    before = list_of(sandbox).news()
+    # As another process sees it
+    calls = open_calls(sandbox.environment["CALLS_URL"], sandbox.account.application_id)
+    assert [leg.uuid for leg in calls.live()] == [leaves.uuid, stays.uuid]
+    before = calls.news()
     assert [line.text for line in before] == ["…0002 joined", "…0001 joined"]
     sandbox.start_app()
-    wait_until(lambda: live(sandbox) == {stays.uuid})
-    left, *rest = list_of(sandbox).news()
+    wait_until(lambda: [leg.uuid for leg in calls.live()] == [stays.uuid])
+    left, *rest = calls.news()
     assert (left.text, rest) == ("…0002 left", before)
     assert browse(sandbox, "/stream").json()["message"] == "Sent hold-music.mp3 to the caller"
     stays.hears("hears music")
@@ -219,19 +190,29 @@ def test_a_call_from_before_the_start_is_over_that_its_own_region_does_not_know(
     assert len(sandbox.asked) == 2 * (ago == 0)
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
-def test_the_server_ends_quietly_and_at_once_though_stream_hangs(
-    process: Process, how: signal.Signals
+@pytest.mark.parametrize(
+    ("host", "shown", "how"),
+    [
+        ("0.0.0.0", "localhost", signal.SIGTERM),
+        ("::", "localhost", signal.SIGINT),  # Ctrl-C
+        ("::1", "[::1]", signal.SIGTERM),
+    ],
+)
+def test_the_address_that_is_shown_opens_and_though_stream_hangs_the_server_ends_at_once(
+    process: Process, host: str, shown: str, how: signal.Signals
 ) -> None:
-    sandbox = process()
+    sandbox = process(HOST=host)
+    line = re.compile(r"Running on (\S+) ")
+    [url] = wait_until(lambda: line.findall(sandbox.log.read_text()), "the start")
+    assert url == f"http://{shown}:{sandbox.port}"
+    assert requests.get(url, timeout=5).status_code == 200
     sandbox.dial()
     # Each byte wakes the thread that waits for it: at the wrong moment, that aborts Python.
     sandbox.faults = [Fault(200, b" " * 60_000, drip=True, every=0.0001)]
     with ThreadPoolExecutor() as browser:
-        hanging = browser.submit(browse, sandbox, "/stream")
+        hanging = browser.submit(requests.get, f"{url}/stream", timeout=20)
         wait_until(lambda: sandbox.asked and sandbox.asked[-1].method == "PUT")
         before, began = sandbox.log.read_text(), time.monotonic()
-        assert sandbox.app
         sandbox.app.send_signal(how)
         assert sandbox.app.wait(5) == 0
         assert time.monotonic() - began < 1
@@ -243,15 +224,15 @@ def test_nothing_is_left_unclosed(process: Process, copy: Path) -> None:
     """Neither connections nor files, also where the list of calls is replaced or broken."""
     strict = ["-X", "dev", "-W", "error::ResourceWarning"]
     sandbox = process([sys.executable, *strict, str(copy / "app.py")])
-    music = f"{sandbox.app_url}/static/hold-music.mp3"
+    music = "/static/hold-music.mp3"
     database = sandbox.folder / "calls.sqlite3"
     for content in ("", "no database" * 1_000):
         call = sandbox.dial()
         browse(sandbox, "/stream")
         browse(sandbox, "/")
         for headers in ({}, {"Range": "bytes=1-9"}, {"If-None-Match": "*"}):
-            requests.get(music, headers=headers, timeout=5)
-        requests.head(music, timeout=5)
+            sandbox.request(music, headers=headers)
+        sandbox.request(music, "HEAD")
         call.hang_up()
         for file in sandbox.folder.glob("calls.sqlite3*"):
             file.unlink()
