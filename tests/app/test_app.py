@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from pytest import MonkeyPatch
 
 from app import create_app, end_calls_from_before, main
 from calls import open_calls
@@ -44,7 +45,7 @@ def test_wrong_settings_end_the_start_with_a_line_each(copy: Path) -> None:
 
 @pytest.mark.parametrize("host", ["x86_64-conda-linux-gnu", "192.0.2.1", "a..b", "127.0.0.1"])
 def test_a_host_that_is_not_this_machine_or_a_port_that_is_taken_ends_the_start(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], host: str
+    folder: Path, monkeypatch: MonkeyPatch, capfd: pytest.CaptureFixture[str], host: str
 ) -> None:
     """As conda sets one; one that is elsewhere; one that is no name."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -71,18 +72,14 @@ def test_the_start_says_what_would_fail_later(copy: Path, tmp_path: Path) -> Non
     assert "The list of calls in /proc/none/calls.sqlite3 is unavailable" in said
 
 
-def test_calls_are_kept_in_the_instance_folder_by_default(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_calls_are_kept_in_the_instance_folder(monkeypatch: MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("app.FOLDER", tmp_path)
     create_app(Config()).test_client().post("/webhooks/answer", json={"uuid": uuid.uuid4().hex})
     assert (tmp_path / "instance" / "calls.sqlite3").exists()
     assert (tmp_path / "instance").stat().st_mode & 0o777 == 0o700  # it has whole numbers
 
 
-def test_create_app_opens_nothing_and_called_twice_adds_nothing_twice(
-    tmp_path: Path, account: Account
-) -> None:
+def test_create_app_opens_nothing_and_adds_nothing_twice(tmp_path: Path, account: Account) -> None:
     values = {"CALLS_URL": f"sqlite:///{tmp_path}/calls.sqlite3"}
     values |= {"VONAGE_APPLICATION_ID": account.application_id}
     config = Config.from_text(values | {"VONAGE_PRIVATE_KEY": account.private_key})
@@ -117,7 +114,7 @@ NO_REQUESTS = ["GET /stream?key=hunter2 x HTTP/1.1", "hunter2", "GET /?hunter2 H
 
 
 @pytest.mark.parametrize("server", ["python app.py", "flask run"])
-def test_it_prints_its_start_and_no_line_for_each_request_nor_any_query(
+def test_it_prints_its_start_but_no_requests_and_no_query(
     copy: Path, process: Process, server: str
 ) -> None:
     port = str(free_port())

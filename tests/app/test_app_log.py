@@ -8,6 +8,7 @@ import socket
 import uuid
 
 import pytest
+from pytest import MonkeyPatch
 
 from calls import Leg
 from tests.helpers.faults import Fault
@@ -106,9 +107,7 @@ def test_at_an_unknown_path_the_log_names_the_right_ones(conference: InProcess) 
     assert conference.lines == [f"WARNING: POST /webhooks/events: 404 {sentence}"]
 
 
-def test_the_sdks_own_lines_are_off(
-    conference: InProcess, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_sdks_lines_are_off(conference: InProcess, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     conference.dial()
     conference.faults = [Fault(500)]
@@ -138,7 +137,7 @@ PLANTED: dict[str, tuple[str, str, str]] = {
 def test_a_fault_of_ours_is_a_500_with_a_traceback_in_the_log(
     start: StartSandbox,
     request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: MonkeyPatch,
     where: str,
     error: type[Exception],
 ) -> None:

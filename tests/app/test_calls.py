@@ -131,9 +131,7 @@ def test_a_note_brings_no_leg_back(calls: Calls, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("noted", [False, True])
-def test_a_leg_without_an_end_is_off_the_line_after_24_hours(
-    calls: Calls, clock: Clock, noted: bool
-) -> None:
+def test_without_an_end_a_leg_lasts_24_hours(calls: Calls, clock: Clock, noted: bool) -> None:
     calls.join(a_leg(clock))
     clock.now += DAY - 1
     assert len(calls.live()) == 1
@@ -166,9 +164,7 @@ def test_an_ended_leg_is_off_the_line_and_does_not_come_back(calls: Calls, clock
 # Counting
 
 
-def test_a_call_that_asks_again_counts_once_and_an_ended_one_not(
-    calls: Calls, clock: Clock
-) -> None:
+def test_a_call_counts_once_until_it_has_ended(calls: Calls, clock: Clock) -> None:
     first, second, late = (a_leg(clock, "Conference") for _ in range(3))
     assert [calls.join(leg) for leg in (first, first, second, first, second)] == [1, 1, 2, 2, 2]
     calls.end(first.uuid)
@@ -243,9 +239,7 @@ def test_joining_and_leaving_are_told_once(calls: Calls, clock: Clock) -> None:
     assert calls.news() == [News(clock(), "…0123 left"), News(clock() - 60, "…0123 joined")]
 
 
-def test_a_leg_that_ended_before_it_joined_stays_off_the_line_untold(
-    calls: Calls, clock: Clock
-) -> None:
+def test_a_leg_that_ended_before_it_joined_stays_off(calls: Calls, clock: Clock) -> None:
     leg = a_leg(clock)
     calls.end(leg.uuid)
     calls.join(leg)
@@ -267,9 +261,7 @@ def test_applications_that_share_a_store_do_not_see_each_other(store: Open, cloc
     assert set(texts(other)) == {"over there"}
 
 
-def test_that_the_list_can_be_written_is_found_out_without_a_trace(
-    calls: Calls, clock: Clock
-) -> None:
+def test_a_check_that_it_can_be_written_leaves_no_trace(calls: Calls, clock: Clock) -> None:
     calls.check_writable()
     assert calls.live() == []
     assert calls.news() == []
@@ -281,9 +273,7 @@ TABLES = ("legs", "ended")
 
 
 @pytest.mark.parametrize("ahead", [0, 365 * DAY])
-def test_calls_of_the_past_are_forgotten_after_a_day(
-    tmp_path: Path, clock: Clock, ahead: int
-) -> None:
+def test_calls_are_forgotten_after_a_day(tmp_path: Path, clock: Clock, ahead: int) -> None:
     """Also those from when the clock was a year ahead for a while."""
     calls = SqliteCalls(str(tmp_path / "calls.sqlite3"), None, clock)
     clock.now += ahead

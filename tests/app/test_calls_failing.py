@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import redis
+from pytest import MonkeyPatch
 from werkzeug.exceptions import ServiceUnavailable
 
 from calls import open_calls
@@ -123,9 +124,7 @@ CAN_STILL_BE_READ = [locked, on_a_full_disk]
 
 
 @pytest.mark.parametrize("damage", [*CAN_STILL_BE_READ, not_a_database, a_folder])
-def test_a_damaged_database_cuts_no_caller_off(
-    start: StartSandbox, disk: Path, damage: Damage
-) -> None:
+def test_damage_cuts_no_caller_off(start: StartSandbox, disk: Path, damage: Damage) -> None:
     database = disk / "calls.sqlite3"
     sandbox = start(CALLS_URL=f"sqlite:///{database}")
     before = sandbox.dial()
@@ -199,9 +198,7 @@ def test_a_replaced_database_is_noticed(tmp_path: Path, start: StartSandbox) -> 
     assert len(open_calls(f"sqlite:///{tmp_path}/calls.sqlite3", application).live()) == 1
 
 
-def test_a_file_that_vanishes_while_it_is_made_is_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_vanishes_at_once_is_noticed(tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
     path = tmp_path / "calls.sqlite3"
     calls = SqliteCalls(str(path), None)
     found = os.stat
@@ -273,7 +270,7 @@ def test_redis_that_hangs(on_redis: InProcess, redis_server: RedisServer) -> Non
     assert end(on_redis, call) == 204
 
 
-def test_an_idle_connection_that_died_without_a_word_loses_no_caller(
+def test_a_dead_idle_connection_loses_no_caller(
     redis_server: RedisServer, start: StartSandbox
 ) -> None:
     with run_forwarder(redis_server.port) as forwarder:
@@ -285,9 +282,7 @@ def test_an_idle_connection_that_died_without_a_word_loses_no_caller(
         assert live == {first.uuid, second.uuid}
 
 
-def test_a_redis_that_cannot_be_written_is_noticed_without_writing(
-    redis_server: RedisServer,
-) -> None:
+def test_a_redis_that_cannot_be_written_is_noticed(redis_server: RedisServer) -> None:
     calls = open_calls(redis_server.url, None)
     with redis.Redis.from_url(redis_server.url) as client:
         calls.check_writable()

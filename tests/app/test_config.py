@@ -13,6 +13,7 @@ from typing import Any
 import dotenv
 import flask.cli
 import pytest
+from pytest import MonkeyPatch
 
 from app import create_app
 from config import FOLDER, Config, ConfigError, is_public
@@ -157,7 +158,7 @@ def test_all_wrong_settings_are_named_at_once() -> None:
     assert str(wrong.value).splitlines() == wrong.value.problems
 
 
-def test_redis_without_its_package_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redis_without_its_package_is_a_sentence(monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     assert problem("CALLS_URL", "redis://localhost").endswith("pip install redis.")
 
@@ -209,9 +210,7 @@ def test_with_nothing_set_the_defaults_hold(folder: Path) -> None:
     }
 
 
-def test_dotenv_beside_app_py_is_read_whatever_the_working_directory(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dotenv_beside_app_py_is_read_from_anywhere(folder: Path, monkeypatch: MonkeyPatch) -> None:
     (folder / ".env").write_text("PORT=9001\nHOST=\n")
     monkeypatch.chdir("/")
     config = Config.from_env()
@@ -219,9 +218,7 @@ def test_dotenv_beside_app_py_is_read_whatever_the_working_directory(
 
 
 @pytest.mark.parametrize(("value", "port"), [("9002", 9002), ("", 9000)])
-def test_the_environment_goes_before_dotenv(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, value: str, port: int
-) -> None:
+def test_dotenv_comes_second(folder: Path, monkeypatch: MonkeyPatch, value: str, port: int) -> None:
     (folder / ".env").write_text("PORT=9001\n")
     monkeypatch.setenv("PORT", value)
     assert port == Config.from_env().PORT
@@ -235,9 +232,7 @@ DOTENV = {
 
 
 @pytest.mark.parametrize("text", DOTENV, ids=["environment", "file", "BOM"])
-def test_dotenv_means_the_same_to_flask_run(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, text: bytes
-) -> None:
+def test_flask_run_reads_dotenv_alike(folder: Path, monkeypatch: MonkeyPatch, text: bytes) -> None:
     (folder / ".env").write_bytes(text)
     monkeypatch.setattr(os, "environ", {**os.environ, "X": "--"})
     monkeypatch.chdir(folder)
@@ -255,7 +250,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("value", TEXTS, ids=ascii)
 def test_quotes_go_and_a_blank_alone_stays(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, value: str
+    folder: Path, monkeypatch: MonkeyPatch, value: str
 ) -> None:
     """As Docker leaves quotes; a text of a blank alone is one."""
     monkeypatch.setenv("VOICE_TEXT", value)
@@ -268,7 +263,7 @@ ENDS = ["", " ", "\t", "\r", "\n", "\r\n", " \t\n ", "\u00a0"]
 @pytest.mark.parametrize("end", ENDS, ids=ascii)
 @pytest.mark.parametrize("quote", ["", "'", '"'], ids=["bare", "single", "double"])
 def test_blanks_and_ends_of_lines_around_a_value_go(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, quote: str, end: str
+    folder: Path, monkeypatch: MonkeyPatch, quote: str, end: str
 ) -> None:
     """Also inside of quotes, and around them."""
     values: dict[str, Any] = {
@@ -285,17 +280,13 @@ def test_blanks_and_ends_of_lines_around_a_value_go(
 
 
 @pytest.mark.parametrize("value", ["", "\n", "\t", "''", '""', "\r\n", "'\n'"], ids=ascii)
-def test_a_value_of_ends_of_lines_alone_is_unset(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, value: str
-) -> None:
+def test_a_line_end_alone_is_unset(folder: Path, monkeypatch: MonkeyPatch, value: str) -> None:
     for name in SETTINGS:
         monkeypatch.setenv(name, value)
     assert Config.from_env() == Config()
 
 
-def test_a_byte_that_is_not_utf_8_is_refused_by_name(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_byte_that_is_not_utf_8_is_refused(folder: Path, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setenv("VOICE_TEXT", os.fsdecode(b"Gr\xfcezi"))
     with pytest.raises(ConfigError, match=r"^VOICE_TEXT must be UTF-8"):
         Config.from_env()
@@ -304,9 +295,7 @@ def test_a_byte_that_is_not_utf_8_is_refused_by_name(
         Config.from_env()
 
 
-def test_a_relative_path_is_taken_from_the_folder_of_app_py(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_path_begins_beside_app_py(folder: Path, monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setenv("CALLS_URL", "sqlite:///calls.db")
     assert f"sqlite:///{folder}/calls.db" == Config.from_env().CALLS_URL
 
@@ -357,9 +346,7 @@ def test_dotenv_example_as_it_is_sets_the_defaults(folder: Path) -> None:
     assert Config.from_env() == Config()
 
 
-def test_what_dotenv_example_leaves_out_is_good_and_has_the_defaults(
-    folder: Path, account: Account
-) -> None:
+def test_what_dotenv_example_leaves_out_has_the_defaults(folder: Path, account: Account) -> None:
     (folder / ".env").write_text(re.sub(r"^# ([A-Z_]+=)", r"\1", EXAMPLE, flags=re.MULTILINE))
     (folder / "private.key").write_text(account.private_key)
     Config.from_env()

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
+from pytest import MonkeyPatch
 
 from config import FOLDER, Config
 from sandbox import Account
@@ -48,7 +49,7 @@ def test_private_key_beside_app_py_is_the_default(folder: Path, account: Account
 
 @pytest.mark.parametrize(("newline", "quote"), [("\n", ""), ("\\n", '"'), ("\r\n", "")])
 def test_the_key_may_be_text(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, account: Account, newline: str, quote: str
+    folder: Path, monkeypatch: MonkeyPatch, account: Account, newline: str, quote: str
 ) -> None:
     text = account.private_key.replace("\n", newline)
     monkeypatch.setenv("VONAGE_PRIVATE_KEY", f"{quote}{text}{quote}")

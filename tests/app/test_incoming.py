@@ -103,7 +103,7 @@ def test_webhooks_always_answer_json(conference: InProcess, asked: str) -> None:
     ],
     ids=str,
 )
-def test_the_music_is_where_the_webhook_came_in(
+def test_the_music_is_where_we_are(
     stream: InProcess, headers: dict[str, Any], address: str
 ) -> None:
     response = stream.webhook("answer", {"uuid": str(uuid.uuid4())}, "GET", **headers)
@@ -115,9 +115,7 @@ NO_HOSTS = ["evil.example/x", "[::1", "[::::]", "a.example:99999", "a@b", "ü".e
 
 
 @pytest.mark.parametrize("host", NO_HOSTS)
-def test_a_host_that_is_none_gets_400_where_the_music_needs_it(
-    stream: InProcess, host: str
-) -> None:
+def test_no_host_gets_400_where_the_music_needs_it(stream: InProcess, host: str) -> None:
     given = {"uuid": str(uuid.uuid4())}
     response = stream.webhook("answer", given, "GET", **{"X-Forwarded-Host": host})
     assert response.status_code == 400
@@ -133,7 +131,7 @@ def test_a_host_that_is_none_gets_400_where_the_music_needs_it(
         ("a b", "The audio's address is unknown."),
     ],
 )
-def test_at_no_public_address_calls_are_answered_and_stream_says_why_not(
+def test_at_no_public_address_stream_says_why_not(
     start: StartSandbox, host: str, named: str
 ) -> None:
     """As behind a proxy that rewrites Host, and sends no X-Forwarded-Host."""

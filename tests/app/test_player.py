@@ -64,7 +64,7 @@ def test_one_leg_can_be_named_in_either_spelling(conference: InProcess) -> None:
 
 @PATHS
 @pytest.mark.parametrize("value", ["", "../../v2/calls", "1?a=b", "a" * 36, str(uuid.UUID(int=1))])
-def test_a_uuid_that_is_not_on_the_line_gets_404_and_changes_no_path(
+def test_a_uuid_that_is_not_on_the_line_gets_404(
     conference: InProcess, path: str, value: str
 ) -> None:
     conference.dial()
@@ -83,9 +83,7 @@ ID, KEY = "VONAGE_APPLICATION_ID", "VONAGE_PRIVATE_KEY"
 
 
 @pytest.mark.parametrize("missing", [[ID], [KEY], [ID, KEY]], ids=" and ".join)
-def test_missing_credentials_are_named_before_anything_else(
-    start: StartSandbox, missing: list[str]
-) -> None:
+def test_missing_credentials_are_named_first(start: StartSandbox, missing: list[str]) -> None:
     sandbox = start(**dict.fromkeys(missing, ""))
     assert sandbox.dial().ncco
     for path in ("/stream?loop=x&uuid=y", "/stream/stop"):
@@ -104,9 +102,7 @@ def test_vonage_gets_the_public_address_and_only_what_is_set(conference: InProce
     assert conference.asked[0].body == {"stream_url": [music]}
 
 
-def test_url_loop_and_level_are_settings_and_can_be_given_for_one_request(
-    start: StartSandbox,
-) -> None:
+def test_a_request_may_replace_url_loop_and_level(start: StartSandbox) -> None:
     ours, other = "https://example.com/ours.mp3", "https://example.com/a.mp3?b=1&c=2"
     settings = {"VOICE_STREAM_URL": ours, "VOICE_STREAM_LOOP": "0", "VOICE_STREAM_LEVEL": "0.5"}
     sandbox = start(**settings)
@@ -126,9 +122,7 @@ def test_a_post_does_the_same_as_a_get(conference: InProcess, where: str) -> Non
 
 
 @pytest.mark.parametrize("path", ["/stream", "/stream/stop", "/webhooks/answer", "/webhooks/event"])
-def test_head_takes_no_call_and_starts_ends_and_stops_nothing(
-    conference: InProcess, path: str
-) -> None:
+def test_head_neither_joins_nor_starts_nor_stops(conference: InProcess, path: str) -> None:
     call = conference.dial()
     for leg in (call.uuid, str(uuid.uuid4())):
         given = {"uuid": leg}
@@ -187,9 +181,7 @@ def test_one_sentence_says_what_a_stop_did(conference: InProcess) -> None:
     assert logged == [f"{'WARNING' if bad else 'INFO'}: {text}" for bad, text in said]
 
 
-def test_that_vonage_has_no_such_call_is_said_only_if_it_is_so_of_all(
-    conference: InProcess,
-) -> None:
+def test_no_such_call_is_said_only_if_it_is_so_of_all(conference: InProcess) -> None:
     for _ in range(2):
         conference.dial()
     conference.faults = [Fault(404), Fault(500)]

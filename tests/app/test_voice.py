@@ -11,6 +11,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
+from pytest import MonkeyPatch
 
 from calls import Leg
 from sandbox import FOLDER
@@ -66,7 +67,7 @@ def test_a_port_where_no_one_listens(conference: InProcess) -> None:
 
 @pytest.mark.parametrize(("bundle", "said"), [("", "certificate"), ("/nowhere.pem",) * 2])
 def test_a_certificate_that_cannot_be_checked(
-    conference: InProcess, monkeypatch: pytest.MonkeyPatch, bundle: str, said: str
+    conference: InProcess, monkeypatch: MonkeyPatch, bundle: str, said: str
 ) -> None:
     conference.limit()  # or there may be a connection already
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
@@ -78,7 +79,7 @@ def test_a_certificate_that_cannot_be_checked(
 
 
 def test_netrc_is_not_sent_to_vonage(
-    conference: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    conference: InProcess, tmp_path: Path, monkeypatch: MonkeyPatch
 ) -> None:
     """Neither the home folder's, nor one that the environment names."""
     (tmp_path / ".netrc").write_text("default login someone password secret\n")
@@ -121,9 +122,7 @@ def test_the_limits_are_5_and_under_15_seconds() -> None:
 # The rate limit
 
 
-def test_no_second_has_more_than_14_requests_also_of_two_who_play_at_once(
-    conference: InProcess,
-) -> None:
+def test_two_who_play_at_once_share_14_requests_a_second(conference: InProcess) -> None:
     """The 15th begins a second after the first, however busy the machine is."""
     callers = [conference.dial() for _ in range(8)]
     began = time.monotonic()
@@ -167,9 +166,7 @@ def test_a_third_429_is_passed_on_with_retry_after(conference: InProcess) -> Non
         ("soon", 1),
     ],
 )
-def test_a_wait_longer_than_the_time_left_is_a_503_at_once(
-    conference: InProcess, value: str, seconds: int
-) -> None:
+def test_too_long_a_wait_is_a_503_at_once(conference: InProcess, value: str, seconds: int) -> None:
     """Of a Retry-After that cannot be read, it is a second."""
     if value == "a date":
         value = formatdate(time.time() + seconds, usegmt=True)
@@ -216,9 +213,7 @@ def test_no_private_name_of_a_library_is_used() -> None:
 # Regions
 
 
-def test_legs_in_two_regions_are_each_reached_in_their_own_through_a_proxy(
-    regions: InProcess, connected: set[str]
-) -> None:
+def test_legs_are_reached_in_their_regions(regions: InProcess, connected: set[str]) -> None:
     names = ["api-us-3.vonage.com", "api-eu-4.vonage.com"]
     callers = [regions.dial(region=name) for name in names]
     browse(regions, "/stream").raise_for_status()

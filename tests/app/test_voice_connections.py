@@ -64,9 +64,7 @@ def test_a_connection_that_is_closed_after_each_answer(sandbox: InProcess, fault
     assert sandbox.connections == 3
 
 
-def test_a_connection_that_is_closed_before_an_answer_is_replaced_once(
-    sandbox: InProcess,
-) -> None:
+def test_a_connection_closed_before_an_answer_is_replaced(sandbox: InProcess) -> None:
     sandbox.dial()
     sandbox.faults = [Fault(), Fault(hang_up="at once"), Fault()]
     assert [play(sandbox), play(sandbox)] == [200, 200]
@@ -75,9 +73,7 @@ def test_a_connection_that_is_closed_before_an_answer_is_replaced_once(
 
 
 @pytest.mark.parametrize(("hang_up", "times"), [("at once", 5), ("midway", 1)])
-def test_a_connection_that_is_always_closed_is_an_error(
-    sandbox: InProcess, hang_up: str, times: int
-) -> None:
+def test_a_connection_closed_each_time_fails(sandbox: InProcess, hang_up: str, times: int) -> None:
     """The SDK tries again, as often as its pool is large, where nothing of an answer came."""
     sandbox.dial()
     sandbox.faults = [Fault(200, STARTED, hang_up=hang_up)]

@@ -32,7 +32,7 @@ MUSIC = "/static/hold-music.mp3"
         ("", None),
     ],
 )
-def test_region_url_is_followed_to_vonages_hosts_only(
+def test_region_url_may_be_vonages(
     conference: InProcess, region_url: str, host: str | None
 ) -> None:
     conference.webhook("answer", {"uuid": str(uuid.uuid4()), "region_url": region_url})
@@ -53,9 +53,7 @@ def test_below_a_path_the_music_is_there_too(conference: InProcess) -> None:
         assert answer.get_json()[0]["streamUrl"] == [address + MUSIC]
 
 
-def test_the_bundled_music_is_given_in_parts_and_not_cached_without_asking(
-    stream: InProcess,
-) -> None:
+def test_the_bundled_music_comes_in_parts_and_uncached(stream: InProcess) -> None:
     music = (FOLDER / "static/hold-music.mp3").read_bytes()
     part = stream.request(MUSIC, headers={"Range": "bytes=100-199"})
     assert (part.status_code, part.content) == (206, music[100:200])

@@ -15,9 +15,7 @@ A_LEG = str(uuid.UUID(int=1))
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("status", ENDS)
-def test_a_status_that_ends_a_leg_takes_it_off_the_line(
-    conference: InProcess, status: str, method: str
-) -> None:
+def test_a_status_that_ends_a_leg(conference: InProcess, status: str, method: str) -> None:
     call = conference.dial()
     response = conference.webhook("event", {"uuid": call.uuid, "status": status}, method)
     assert (response.status_code, response.content) == (204, b"")

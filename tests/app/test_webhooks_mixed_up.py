@@ -39,9 +39,7 @@ def live(sandbox: InProcess) -> list[str]:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("kind", EVENTS)
-def test_an_event_at_the_answer_url_is_taken_as_one(
-    conference: InProcess, kind: str, method: str
-) -> None:
+def test_an_event_at_the_answer_url_is_one(conference: InProcess, kind: str, method: str) -> None:
     """Or an ended call would be on the line for a day, and count towards the quorum."""
     event = {"uuid": A_LEG, **EVENTS[kind]}
     assert conference.webhook("answer", event, method).status_code == 204
@@ -68,18 +66,14 @@ def test_an_event_at_rtcs_url_is_only_a_warning(conference: InProcess, kind: str
 
 
 @pytest.mark.parametrize(("path", "method"), [("rtc", "POST"), ("event", "GET"), ("event", "POST")])
-def test_a_request_for_an_ncco_at_another_url_is_only_a_warning(
-    conference: InProcess, path: str, method: str
-) -> None:
+def test_a_stray_answer_webhook_is_a_warning(conference: InProcess, path: str, method: str) -> None:
     assert conference.webhook(path, {"uuid": A_LEG, **NUMBERS}, method).status_code == 204
     assert live(conference) == []
     assert conference.lines[0] == warning(path, "answer")
 
 
 @pytest.mark.parametrize("path", ["answer", "event"])
-def test_an_rtc_event_at_another_url_is_a_note_and_a_warning(
-    conference: InProcess, path: str
-) -> None:
+def test_a_stray_rtc_event_is_a_note_and_a_warning(conference: InProcess, path: str) -> None:
     call = conference.dial()
     over = {"type": "audio:play:done", "body": {"channel": {"id": call.uuid}}}
     assert conference.webhook(path, over).status_code == 204

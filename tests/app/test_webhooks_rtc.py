@@ -100,9 +100,7 @@ def test_audio_that_could_not_be_played_is_a_warning_and_a_line_with_its_reason(
     ],
     ids=str,
 )
-def test_what_plays_is_noted_by_its_name(
-    conference: InProcess, call: Call, url: object, name: str
-) -> None:
+def test_what_plays_is_noted(conference: InProcess, call: Call, url: object, name: str) -> None:
     assert tell(conference, event("audio:play", call.uuid, stream_url=url)) == 204
     assert notes(conference) == {call.uuid: AudioNote("playing", name)}
 
@@ -116,9 +114,7 @@ ODD: list[Any] = [
 
 
 @pytest.mark.parametrize("odd", ODD, ids=str)
-def test_an_event_whose_timestamp_cannot_be_is_of_this_moment(
-    conference: InProcess, call: Call, odd: object
-) -> None:
+def test_an_odd_timestamp_is_this_moment(conference: InProcess, call: Call, odd: object) -> None:
     began = time.time()
     assert tell(conference, {**event("audio:play", call.uuid), "timestamp": odd}) == 204
     [leg] = conference.store.live()
@@ -142,9 +138,7 @@ def test_a_timestamp_is_in_utc_unless_it_says_otherwise(
     assert leg.audio_at == max(seconds, 0)
 
 
-def test_a_clock_of_vonages_that_is_ahead_a_little_is_believed(
-    conference: InProcess, call: Call
-) -> None:
+def test_a_clock_that_is_ahead_a_little_is_believed(conference: InProcess, call: Call) -> None:
     ahead = time.time() + 240
     assert tell(conference, event("audio:play", call.uuid, stamp(ahead))) == 204
     [leg] = conference.store.live()
@@ -157,18 +151,14 @@ BODIES = [None, "over", *({"channel": channel} for channel in ("a", {}, {"id": 7
 
 
 @pytest.mark.parametrize("body", BODIES, ids=str)
-def test_an_event_without_a_leg_is_a_line_in_the_log(
-    conference: InProcess, call: Call, body: object
-) -> None:
+def test_an_event_without_a_leg_is_logged(conference: InProcess, call: Call, body: object) -> None:
     assert tell(conference, {"type": "audio:play:done", "body": body}) == 204
     assert notes(conference) == {call.uuid: None}
     assert "INFO: audio:play:done without a leg" in conference.lines
 
 
 @pytest.mark.parametrize("kind", ["member:joined", "audio:say", "leg:status:update", None])
-def test_every_other_type_is_taken_without_a_word(
-    conference: InProcess, call: Call, kind: object
-) -> None:
+def test_other_types_are_ignored(conference: InProcess, call: Call, kind: object) -> None:
     before = conference.log.read_text()
     assert tell(conference, event("audio:play", call.uuid) | {"type": kind}) == 204
     assert notes(conference) == {call.uuid: None}
