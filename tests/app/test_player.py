@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from calls import AudioNote, open_calls
 from tests.helpers.faults import Fault
-from tests.helpers.sandboxes import InProcess, StartSandbox, browse
+from tests.helpers.sandboxes import InProcess, StartSandbox, browse, error_of
 from tests.helpers.waiting import wait_until
 
 PATHS = pytest.mark.parametrize("path", ["/stream", "/stream/stop"])
@@ -74,9 +75,8 @@ def test_a_uuid_that_is_not_on_the_line_gets_404(
 
 @PATHS
 def test_with_no_one_on_the_line_it_says_to_dial(conference: InProcess, path: str) -> None:
-    response = browse(conference, path)
-    assert response.status_code == 409
-    assert response.json()["error"] == "No one is on the line. Dial the number first."
+    error = error_of(browse(conference, path), 409)
+    assert error == "No one is on the line. Dial the number first."
 
 
 ID, KEY = "VONAGE_APPLICATION_ID", "VONAGE_PRIVATE_KEY"
@@ -87,9 +87,8 @@ def test_missing_credentials_are_named_first(start: StartSandbox, missing: list[
     sandbox = start(**dict.fromkeys(missing, ""))
     assert sandbox.dial().ncco
     for path in ("/stream?loop=x&uuid=y", "/stream/stop"):
-        response = browse(sandbox, path)
-        assert response.status_code == 503
-        assert response.json()["error"] == f"Set {' and '.join(missing)}: needed by /stream."
+        error = error_of(browse(sandbox, path), 503)
+        assert error == f"Set {' and '.join(missing)}: needed by /stream."
 
 
 # What goes to Vonage
@@ -185,9 +184,7 @@ def test_no_such_call_is_said_only_if_it_is_so_of_all(conference: InProcess) -> 
     for _ in range(2):
         conference.dial()
     conference.faults = [Fault(404), Fault(500)]
-    response = browse(conference, "/stream")
-    assert response.status_code == 502
-    assert "answered 500" in response.json()["error"]
+    assert "answered 500" in error_of(browse(conference, "/stream"), 502)
 
 
 def test_no_part_of_the_audios_address_but_its_name_is_said(start: StartSandbox) -> None:
@@ -238,3 +235,89 @@ def test_a_leg_that_was_not_reached_is_noted_so(conference: InProcess) -> None:
     call = conference.dial(pick_up=False)
     error = browse(conference, "/stream").json()["error"]
     assert notes(conference) == {call.uuid: AudioNote("unreached", error.removesuffix("."))}
+
+
+# Parameters: nothing else plays than was meant
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("/stream?ulr=https://example.com/a.mp3", "ulr"),
+        ("/stream?url=https://cdn.example.com/a.mp3?Expires=1&Signature=abc", "Signature"),
+        ("/stream/stop?url=https://example.com/a.mp3", "url"),
+    ],
+)
+def test_an_unknown_parameter_is_named(conference: InProcess, asked: str, name: str) -> None:
+    conference.dial()
+    error = error_of(browse(conference, asked), 400)
+    assert f"has no parameter {name}," in error
+    assert "write each & of that address as %26" in error
+    assert conference.asked == []
+
+
+def test_an_address_with_its_ampersand_written_so_plays_whole(conference: InProcess) -> None:
+    conference.dial()
+    url = "https://cdn.example.com/a.mp3?Expires=1&Signature=abc"
+    browse(conference, "/stream?url=" + url.replace("&", "%26")).raise_for_status()
+    assert conference.asked[0].body["stream_url"] == [url]
+
+
+WRONG = [
+    *["url=", "url=closing.mp3", "url=http://10.0.0.1/a?key=hush"],
+    *["loop=", "loop=-1", "loop=x", "level=", "level=1.1", "level=0.55"],
+]
+
+
+@pytest.mark.parametrize("given", WRONG)
+def test_a_parameter_out_of_range_gets_400(conference: InProcess, given: str) -> None:
+    conference.dial()
+    error = error_of(browse(conference, f"/stream?{given}"), 400)
+    assert error.startswith(f"{given.partition('=')[0]} must be ")
+    assert "hush" not in conference.log.read_text()
+    assert conference.asked == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"json": {"uuid": "63f61863"}},
+        {"data": b"uuid", "headers": {"Content-Type": "text/plain"}},
+        {"data": b"x", "headers": {"Content-Type": "multipart/form-data"}},
+        {"files": {"uuid": b"63f61863"}, "data": {"loop": "0"}},
+        {"data": {"uuid": "63f61863"}, "method": "GET"},
+    ],
+    ids=["JSON", "text", "a form that is none", "a form with a file", "a form by GET"],
+)
+def test_what_no_one_would_look_at_is_refused(conference: InProcess, given: dict[str, Any]) -> None:
+    conference.dial()
+    error = error_of(conference.request("/stream", **{"method": "POST", **given}), 400)
+    assert error.startswith("Parameters go into the address")
+    assert conference.asked == []
+
+
+MANY = 65_000
+LONG = {
+    "loop": "9" * MANY,
+    "level": "9" * MANY,
+    "url": "@" * MANY,
+    "url of one host": f"http://{'9.' * (MANY // 2)}",
+    "url of digits": "9" * MANY,
+    "uuid": "a" * MANY,
+    "9" * MANY: "x",
+}
+
+
+@pytest.mark.parametrize("name", LONG, ids=lambda name: name[:20])
+def test_a_message_about_a_long_value_costs_nothing(conference: InProcess, name: str) -> None:
+    conference.dial()
+    body = f"{name.split()[0]}={LONG[name]}"
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    for _ in range(2):  # the first may import something
+        began = time.process_time()
+        response = conference.request("/stream", "POST", data=body, headers=headers)
+        took = time.process_time() - began
+    assert took < 0.2
+    assert response.status_code in (400, 404)
+    assert len(response.text) < 1_000
+    assert conference.asked == []

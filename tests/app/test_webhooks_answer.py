@@ -8,7 +8,7 @@ import pytest
 
 from app import create_app
 from config import Config
-from sandbox import FOLDER
+from tests.helpers.audio import MUSIC as SOUND
 from tests.helpers.sandboxes import InProcess
 
 MUSIC = "/static/hold-music.mp3"
@@ -54,11 +54,28 @@ def test_below_a_path_the_music_is_there_too(conference: InProcess) -> None:
 
 
 def test_the_bundled_music_comes_in_parts_and_uncached(stream: InProcess) -> None:
-    music = (FOLDER / "static/hold-music.mp3").read_bytes()
     part = stream.request(MUSIC, headers={"Range": "bytes=100-199"})
-    assert (part.status_code, part.content) == (206, music[100:200])
+    assert (part.status_code, part.content) == (206, SOUND[100:200])
     assert part.headers["Cache-Control"] == "no-cache"
     again = stream.request(MUSIC, headers={"If-None-Match": part.headers["ETag"]})
     assert again.status_code == 304
     assert stream.request(MUSIC, "HEAD").ok
     assert stream.lines[-2:] == [f"INFO: GET {MUSIC}: {status}" for status in (206, 304)]
+
+
+TITLE = b"ID3\3\0\0\0\0\0\x1bTIT2\0\0\0\x11\0\0\0Hold music (CC0)"
+FRAME = 144  # bytes: 36 ms at 32 kbit/s
+
+
+def test_the_music_is_32_s_of_mono_at_16_khz_and_a_constant_32_kbits() -> None:
+    """[support article 115007447567]"""
+    assert SOUND.startswith(TITLE)
+    frames = SOUND[len(TITLE) :]
+    assert len(frames) % FRAME == 0
+    for at in range(0, len(frames), FRAME):
+        sync, coding, channels = frames[at : at + 2], frames[at + 2], frames[at + 3]
+        assert sync == b"\xff\xf3"  # MPEG 2, layer III
+        assert coding >> 4 == 4  # 32 kbit/s
+        assert coding >> 2 & 3 == 2  # 16 kHz
+        assert channels >> 6 == 3  # mono
+    assert len(frames) // FRAME * 0.036 == pytest.approx(32, abs=0.1)  # seconds

@@ -254,3 +254,9 @@ def sandbox(stub: StubbedSandbox) -> Iterator[StubbedSandbox]:
 def browse(sandbox: FaultySandbox, path: str, **parameters: str) -> requests.Response:
     """Open a page of the app at localhost, as whoever runs the server does."""
     return requests.get(sandbox.app_url + path, params=parameters, timeout=20)
+
+
+def error_of(response: requests.Response, status: int) -> str:
+    """The sentence of an error, which must have this status."""
+    assert response.status_code == status, response.text
+    return str(response.json()["error"])
