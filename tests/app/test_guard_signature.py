@@ -213,7 +213,7 @@ def test_each_webhook_refuses_another_secret_and_all_but_rtcs_no_token(
     assert f"POST {path}: 401 Invalid or missing signature. (" in log
     assert "VONAGE_SIGNATURE_SECRET" in log
     assert conference.request(path, "POST", data=BODY).status_code == without
-    assert conference.store.live() == []
+    assert conference.live == []
 
 
 # A page in somebody's browser is not Vonage

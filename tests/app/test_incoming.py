@@ -38,7 +38,7 @@ def test_a_body_that_is_no_json_object_gets_400(conference: InProcess, body: str
     for path in WEBHOOKS:
         error = error_of(post(conference, path, body.encode()), 400)
         assert error.startswith("The body of a webhook must be")
-    assert conference.store.live() == []
+    assert conference.live == []
 
 
 WRONG = [
@@ -52,12 +52,12 @@ def test_a_malformed_uuid_gets_400_and_is_not_kept(conference: InProcess, wrong:
     for path, given in (("answer", {}), ("event", {"status": "completed"})):
         error = error_of(conference.webhook(path, {"uuid": wrong, **given}), 400)
         assert "uuid must be 36 characters" in error
-    assert conference.store.live() == []
+    assert conference.live == []
 
 
 def test_an_answer_webhook_without_a_uuid_gets_400(conference: InProcess) -> None:
     assert conference.webhook("answer", {"from": "447700900123"}).status_code == 400
-    assert conference.store.live() == []
+    assert conference.live == []
 
 
 def test_a_null_is_as_if_the_field_were_not_there(conference: InProcess) -> None:
@@ -72,7 +72,7 @@ def test_a_slash_at_the_end_of_the_path_is_forgiven(conference: InProcess) -> No
     assert conference.webhook("answer/", given).json()[-1]["action"] == "conversation"
     assert conference.webhook("rtc/", given).status_code == 204
     assert conference.webhook("event/", {**given, "status": "completed"}).status_code == 204
-    assert conference.store.live() == []
+    assert conference.live == []
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_no_host_gets_400_where_the_music_needs_it(stream: InProcess, host: str)
     given = {"uuid": str(uuid.uuid4())}
     error = error_of(stream.webhook("answer", given, "GET", **{"X-Forwarded-Host": host}), 400)
     assert "PUBLIC_URL" in error
-    assert stream.store.live() == []
+    assert stream.live == []
 
 
 @pytest.mark.parametrize(

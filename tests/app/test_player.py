@@ -131,7 +131,7 @@ def test_head_neither_joins_nor_starts_nor_stops(conference: InProcess, path: st
         response = conference.request(path, "HEAD", params=given, headers=headers)
         assert response.status_code == 405
     assert conference.asked == []
-    assert [leg.uuid for leg in conference.store.live()] == [call.uuid]
+    assert conference.live == [call.uuid]
 
 
 # What is said of it
@@ -199,20 +199,15 @@ def test_no_part_of_the_audios_address_but_its_name_is_said(start: StartSandbox)
 # What is kept of it
 
 
-def notes(sandbox: InProcess) -> dict[str, AudioNote | None]:
-    """What is known of each caller's audio."""
-    return {leg.uuid: leg.audio for leg in sandbox.store.live()}
-
-
 def test_stream_notes_what_it_sent_and_stop_that_it_stopped(conference: InProcess) -> None:
     """Without a word from Vonage about the audio."""
     first, last = conference.dial(), conference.dial()
     conference.faults = [STARTED]
     began = time.time()
     browse(conference, "/stream", uuid=first.uuid).raise_for_status()
-    assert notes(conference) == {first.uuid: AudioNote("sent", "hold-music.mp3"), last.uuid: None}
+    assert conference.notes == {first.uuid: AudioNote("sent", "hold-music.mp3"), last.uuid: None}
     browse(conference, "/stream/stop", uuid=first.uuid).raise_for_status()
-    assert notes(conference) == {first.uuid: AudioNote("stopped"), last.uuid: None}
+    assert conference.notes == {first.uuid: AudioNote("stopped"), last.uuid: None}
     assert began <= conference.store.live()[1].audio_at <= time.time()
 
 
@@ -228,13 +223,13 @@ def test_what_vonage_said_meanwhile_is_not_overwritten(conference: InProcess) ->
         assert not pressed.done()
         conference.released.set()
         pressed.result().raise_for_status()
-    assert notes(conference) == {call.uuid: AudioNote("playing")}
+    assert conference.notes == {call.uuid: AudioNote("playing")}
 
 
 def test_a_leg_that_was_not_reached_is_noted_so(conference: InProcess) -> None:
     call = conference.dial(pick_up=False)
     error = browse(conference, "/stream").json()["error"]
-    assert notes(conference) == {call.uuid: AudioNote("unreached", error.removesuffix("."))}
+    assert conference.notes == {call.uuid: AudioNote("unreached", error.removesuffix("."))}
 
 
 # Parameters: nothing else plays than was meant

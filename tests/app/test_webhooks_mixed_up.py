@@ -33,17 +33,13 @@ def warning(came_to: str, right: str) -> str:
     return f"WARNING: {what}: correct the application's {URLS[right]}"
 
 
-def live(sandbox: InProcess) -> list[str]:
-    return [leg.uuid for leg in sandbox.store.live()]
-
-
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("kind", EVENTS)
 def test_an_event_at_the_answer_url_is_one(conference: InProcess, kind: str, method: str) -> None:
     """Or an ended call would be on the line for a day, and count towards the quorum."""
     event = {"uuid": A_LEG, **EVENTS[kind]}
     assert conference.webhook("answer", event, method).status_code == 204
-    assert live(conference) == []
+    assert conference.live == []
     said = SAID.get(kind, "INFO: leg {}: no status")
     assert conference.lines == [warning("answer", "event"), said.format(A_LEG)]
 
@@ -52,7 +48,7 @@ def test_an_end_at_the_answer_url_ends_the_call(conference: InProcess) -> None:
     call = conference.dial()
     event = {"uuid": call.uuid, **EVENTS["the end of a call"]}
     assert conference.webhook("answer", event).status_code == 204
-    assert live(conference) == []
+    assert conference.live == []
 
 
 @pytest.mark.parametrize("kind", EVENTS)
@@ -61,14 +57,14 @@ def test_an_event_at_rtcs_url_is_only_a_warning(conference: InProcess, kind: str
     call = conference.dial(pick_up=False)
     before = conference.lines
     assert conference.webhook("rtc", {"uuid": call.uuid, **EVENTS[kind]}).status_code == 204
-    assert live(conference) == [call.uuid]
+    assert conference.live == [call.uuid]
     assert conference.lines == [*before, warning("rtc", "event")]
 
 
 @pytest.mark.parametrize(("path", "method"), [("rtc", "POST"), ("event", "GET"), ("event", "POST")])
 def test_a_stray_answer_webhook_is_a_warning(conference: InProcess, path: str, method: str) -> None:
     assert conference.webhook(path, {"uuid": A_LEG, **NUMBERS}, method).status_code == 204
-    assert live(conference) == []
+    assert conference.live == []
     assert conference.lines[0] == warning(path, "answer")
 
 

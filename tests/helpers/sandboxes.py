@@ -22,7 +22,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from app import create_app
-from calls import Calls, News
+from calls import AudioNote, Calls, News
 from config import Config
 from sandbox import FOLDER, Account
 from tests.helpers.faults import FaultySandbox, make_certificate
@@ -99,6 +99,16 @@ class InProcess(FaultySandbox):
         given = {"uuid": leg, "from": "447700900123"}
         self.webhook("answer", given, **{"X-Forwarded-Host": host}).raise_for_status()
         return leg
+
+    @property
+    def live(self) -> list[str]:
+        """The uuids of those who are on the line, the one that joined last first."""
+        return [leg.uuid for leg in self.store.live()]
+
+    @property
+    def notes(self) -> dict[str, AudioNote | None]:
+        """What is known of the audio of each."""
+        return {leg.uuid: leg.audio for leg in self.store.live()}
 
     def told(self) -> list[News]:
         """What happened since the test began, the newest first."""
