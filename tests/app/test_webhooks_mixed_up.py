@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from calls import AudioNote
 from tests.helpers.sandboxes import InProcess
 
 ENDS = {"status": "completed", "duration": "42", "from": "447700900123", "to": "442079460000"}
@@ -21,7 +20,6 @@ EVENTS: dict[str, dict[str, Any]] = {
 }
 EVENT_URL = "received what belongs to /webhooks/event: correct the application's Event URL\n"
 ANSWER_URL = "received what belongs to /webhooks/answer: correct the application's Answer URL\n"
-RTC_URL = "received what belongs to /webhooks/rtc: correct the application's Event URL of RTC\n"
 
 
 def send(sandbox: InProcess, path: str, given: dict[str, Any], method: str = "POST") -> int:
@@ -84,28 +82,6 @@ def test_a_request_for_an_ncco_at_rtcs_url_is_only_a_warning(conference: InProce
     assert send(conference, "rtc", asks) == 204
     assert live(conference) == []
     assert warnings(conference) == [f"/webhooks/rtc {ANSWER_URL}"]
-
-
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_request_for_an_ncco_at_the_event_url_is_only_a_warning(
-    conference: InProcess, method: str
-) -> None:
-    asks = {"uuid": str(uuid.uuid4()), "from": "447700900123", "to": "442079460000"}
-    assert send(conference, "event", asks, method) == 204
-    assert live(conference) == []
-    assert warnings(conference) == [f"/webhooks/event {ANSWER_URL}"]
-
-
-@pytest.mark.parametrize("path", ["answer", "event"])
-def test_an_rtc_event_at_another_url_is_a_note_and_a_warning(
-    conference: InProcess, path: str
-) -> None:
-    call = conference.dial()
-    over = {"type": "audio:play:done", "body": {"channel": {"id": call.uuid}}}
-    assert send(conference, path, over) == 204
-    [leg] = conference.store.live()
-    assert (leg.uuid, leg.audio) == (call.uuid, AudioNote("over"))
-    assert warnings(conference) == [f"/webhooks/{path} {RTC_URL}"]
 
 
 def test_at_the_right_urls_nothing_is_warned_of(conference: InProcess) -> None:
