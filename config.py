@@ -49,7 +49,7 @@ class ConfigError(Exception):
 
 @lru_cache(maxsize=256)
 def is_public(url: str) -> bool:
-    """Whether an address is http or https, and its host may be on the public internet."""
+    """Return whether an address is http or https, and its host may be on the public internet."""
     if re.search(r"\s", url):  # which pydantic would take out
         return False
     try:
@@ -171,7 +171,7 @@ def without_secrets(value: str) -> str:
 
 
 def setting(must_be: str, default: Any = None, **limits: Any) -> Any:
-    """A field; `must_be` ends the sentence "NAME must be …"."""
+    """Return a field; `must_be` ends the sentence "NAME must be …"."""
     return Field(default, description=must_be, **limits)
 
 
@@ -237,9 +237,9 @@ class Config(Checked):
 
     @classmethod
     def from_env(cls) -> "Config":
-        """Read the environment, then `.env` beside this file; ConfigError names all wrong ones.
+        """Return the settings of the environment and, for those not in it, of `.env`.
 
-        Empty means unset, in the environment too, whatever `.env` says.
+        Empty means unset, in the environment too. Raise ConfigError, which names all wrong ones.
         """
         file = FOLDER / ".env"
         try:
@@ -288,17 +288,8 @@ class Config(Checked):
 
 
 def strip(value: str) -> str:
-    """Return a value without blanks and line ends around it, and without matching quotes.
-
-    Docker's --env-file leaves quotes and a carriage return on it.
-    """
-    value = strip_blanks(value)
-    if re.fullmatch(r"""(["']).*\1""", value, re.DOTALL):
-        value = strip_blanks(value[1:-1])
-    return value
-
-
-def strip_blanks(value: str) -> str:
-    """Return a value without blanks around it; a single space says something in VOICE_TEXT."""
-    value = value.strip("\t\r\n")
-    return value.strip() or value
+    """Return a value without blanks around it, and without the quotes of Docker's --env-file."""
+    bare = value.strip()
+    if re.fullmatch(r"""(["']).*\1""", bare, re.DOTALL):
+        value = bare[1:-1]
+    return value.strip() or value.strip("\t\r\n")  # VOICE_TEXT may be a single space
