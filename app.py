@@ -8,7 +8,6 @@ import sys
 import time
 import warnings
 from threading import Thread
-from typing import Any
 
 from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, ServiceUnavailable
@@ -151,17 +150,13 @@ def main() -> int:
     except (SystemExit, UnicodeError):  # Werkzeug has printed why
         print(f"Check HOST ({config.HOST}) and PORT ({config.PORT}).", file=sys.stderr)
         return 2
+    # At once: a thread inside the SDK would make the interpreter abort on its way out.
     for ending in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(ending, end_at_once)
+        signal.signal(ending, lambda *_: os._exit(0))
     Thread(target=end_calls_from_before, args=[app, time.time()], daemon=True).start()
     log.info("Running on %s (Ctrl-C ends it)", own_address(config))
     server.serve_forever()
     return 0
-
-
-def end_at_once(*_: Any) -> None:
-    """End the process: a thread inside the SDK would make the interpreter abort on its way out."""
-    os._exit(0)
 
 
 def end_calls_from_before(app: Flask, started: float) -> None:

@@ -4,8 +4,8 @@ import hmac
 import json
 import re
 import time
+from contextlib import suppress
 from hashlib import sha256
-from ipaddress import ip_address
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ from flask import Request, abort, redirect
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, ServiceUnavailable, Unauthorized
 
-from config import Config
+from config import LOOPBACK, Config
 from incoming import read_address, read_body, wants_page
 
 CLOCKS_MAY_DIFFER = 5 * 60  # seconds, either way
@@ -30,9 +30,16 @@ PLAYERS = ("/stream", "/stream/stop")
 # Headers that announce a prefetch, and the words that do so.
 PURPOSE_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 PURPOSES = ("prefetch", "prerender", "preview")
-# Headers that proxies and tunnels add.
-PROXY_HEADERS = ("forwarded", "x-real-ip", "via", "cf-connecting-ip", "true-client-ip")
-PROXY_PREFIXES = ("x-forwarded-", "ngrok-")
+# How the names of headers begin that proxies and tunnels add.
+PROXY_HEADERS = (
+    "forwarded",
+    "x-forwarded-",
+    "x-real-ip",
+    "via",
+    "cf-connecting-ip",
+    "true-client-ip",
+    "ngrok-",
+)
 
 reading_unsigned = Lock()
 
@@ -71,9 +78,10 @@ def check_signature(request: Request, config: Config, secret: str) -> None:
     [Vonage, Signed webhooks]
     """
     try:
-        claims = read_claims(read_bearer(request), secret)
+        claims = read_claims(request, secret)
         check_age(claims["iat"])
-        check_application(claims, config)
+        if not config.may_be_ours(claims.get("application_id")):
+            raise jwt.InvalidTokenError("application_id is not VONAGE_APPLICATION_ID")
         # Last: a sender without a token must not keep a thread waiting for a body.
         check_payload(claims, read_body(request))
     except (jwt.PyJWTError, ArithmeticError, RecursionError, TypeError, ValueError) as error:
@@ -81,19 +89,13 @@ def check_signature(request: Request, config: Config, secret: str) -> None:
         raise Unauthorized("Invalid or missing signature.") from error
 
 
-def read_bearer(request: Request) -> str:
-    """Return the one Bearer token of a request; raise InvalidTokenError."""
-    authorization = request.headers.get("Authorization")
-    if authorization is None:
+def read_claims(request: Request, secret: str) -> dict[str, Any]:
+    """Return what the one Bearer token says, which this secret signs and which has not expired."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if not scheme:
         raise jwt.InvalidTokenError("no Authorization header")
-    scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer":
         raise jwt.InvalidTokenError("the Authorization header is not one Bearer token")
-    return token
-
-
-def read_claims(token: str, secret: str) -> dict[str, Any]:
-    """Return the claims of a token that is signed with this secret and has not expired."""
     try:
         return jwt.decode(token, secret, algorithms=["HS256"], options=OPTIONS)
     except jwt.InvalidSignatureError:
@@ -108,12 +110,6 @@ def check_age(issued_at: Any) -> None:
         raise jwt.InvalidTokenError(f"iat is {age} s old: check this machine's clock")
     if age < -CLOCKS_MAY_DIFFER:
         raise jwt.InvalidTokenError(f"iat is {-age} s ahead: check this machine's clock")
-
-
-def check_application(claims: dict[str, Any], config: Config) -> None:
-    """Refuse another application's token."""
-    if not config.may_be_ours(claims.get("application_id")):
-        raise jwt.InvalidTokenError("application_id is not VONAGE_APPLICATION_ID")
 
 
 def check_payload(claims: dict[str, Any], body: bytes) -> None:
@@ -140,11 +136,8 @@ def check_operator(request: Request, config: Config) -> None:
     check_site(request)
     if config.STREAM_PASSWORD is not None:
         check_password(request, config.STREAM_PASSWORD)
-        return
-    check_server(request)
-    check_peer(request)
-    check_host(request)
-    check_proxy(request)
+    else:
+        check_is_here(request)
 
 
 def check_link(request: Request, config: Config) -> None:
@@ -214,7 +207,12 @@ def check_prefetch(request: Request) -> None:
 
 def check_password(request: Request, password: str) -> None:
     """Require the password, with any user name."""
-    if hmac.compare_digest(read_password(request).encode(), password.encode()):
+    given = ""
+    with suppress(ValueError):  # Werkzeug's, for bytes that are not UTF-8
+        authorization = request.authorization
+        if authorization is not None and authorization.type == "basic":
+            given = authorization.password or ""
+    if hmac.compare_digest(given.encode(), password.encode()):
         return
     challenge = None
     if FROM_SCRIPT not in request.headers:
@@ -223,54 +221,21 @@ def check_password(request: Request, password: str) -> None:
     raise Unauthorized(wrong, www_authenticate=challenge)
 
 
-def read_password(request: Request) -> str:
-    """Return the password of HTTP Basic, or "" for anything else."""
-    try:
-        authorization = request.authorization
-    except ValueError:  # Werkzeug's, for bytes that are not UTF-8
-        return ""
-    if authorization is None or authorization.type != "basic":
-        return ""
-    return authorization.password or ""
-
-
-def check_server(request: Request) -> None:
-    """Without a password: only Werkzeug's own server names the address that connected."""
+def check_is_here(request: Request) -> None:
+    """Without a password: let in only what came straight from a browser on this machine."""
+    peer = request.remote_addr or "nowhere"
+    host = request.headers.get("Host", "")
+    # Other servers may take the peer's address from a header.
     if "werkzeug.socket" not in request.environ:
         raise not_from_here(request, "this server is neither `python app.py` nor `flask run`")
-
-
-def check_peer(request: Request) -> None:
-    """Without a password: only this machine may connect."""
-    peer = request.remote_addr or "nowhere"
-    if not is_loopback(peer):
+    if not LOOPBACK.fullmatch(peer):
         raise not_from_here(request, f"this request came from {peer}")
-
-
-def is_loopback(address: str) -> bool:
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return False
-    mapped = getattr(found, "ipv4_mapped", None)
-    if mapped is not None:
-        return bool(mapped.is_loopback)
-    return found.is_loopback
-
-
-def check_host(request: Request) -> None:
-    """Without a password: the address that was opened must be this machine's own."""
-    host = request.headers.get("Host", "")
     if not THIS_MACHINE.fullmatch(host):
         raise not_from_here(request, f"this request is for {host}")
-
-
-def check_proxy(request: Request) -> None:
-    """Without a password: no proxy or tunnel may have passed the request on."""
     if request.environ["SERVER_PROTOCOL"] == "HTTP/1.0":  # which nginx's bare proxy_pass speaks
         raise not_from_here(request, "this request came through a proxy, with HTTP/1.0")
     for name, _ in request.headers:
-        if name.lower() in PROXY_HEADERS or name.lower().startswith(PROXY_PREFIXES):
+        if name.lower().startswith(PROXY_HEADERS):
             raise not_from_here(request, f"this request came through a proxy, with {name}")
 
 

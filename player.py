@@ -129,7 +129,7 @@ def save_outcome(outcome: Outcome, audio: AudioNote) -> None:
         elif isinstance(outcome.error, NoSuchLeg) and outcome.error.ends_leg:
             calls.end(uuid)
         else:
-            calls.note(uuid, AudioNote("unreached", reason_of(outcome.error)), outcome.at)
+            calls.note(uuid, AudioNote("unreached", outcome.reason), outcome.at)
     except ServiceUnavailable as error:
         log.error("leg %s: what became of it could not be saved: %s", uuid, error.description)
 
@@ -139,24 +139,39 @@ def report(done: str, outcomes: Sequence[Outcome]) -> Response:
 
     Raise the error to answer with if no leg was reached.
     """
-    reached = [outcome for outcome in outcomes if outcome.error is None]
-    sentence = f"{done} {count_callers(len(reached), len(outcomes))}"
-    failures = group_failures(outcomes)
+    calls: Calls = current_app.extensions["calls"]
+    failures: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        if outcome.error is not None:
+            failures.setdefault(outcome.reason, []).append(outcome.leg.uuid)
+    sentence = f"{done} {count_callers(outcomes)}"
     news = "; ".join([sentence, *failures])
     if failures:
         details = [f"{reason} ({', '.join(uuids)})" for reason, uuids in failures.items()]
         log.warning("%s", "; ".join([sentence, *details]))
     else:
         log.info("%s", sentence)
-    tell(News(time.time(), news, bad=bool(failures)))
-    if not reached:
-        raise choose_error(outcomes)
+    try:
+        calls.tell(News(time.time(), news, bad=bool(failures)))
+    except ServiceUnavailable as error:
+        log.error("“%s” could not be saved: %s", news, error.description)
+    check_any_reached(outcomes)
     if wants_page(request):
         return show_answer(message=news)
     return jsonify(message=sentence, legs=[as_json(outcome) for outcome in outcomes])
 
 
-def count_callers(reached: int, asked: int) -> str:
+def as_json(outcome: Outcome) -> dict[str, str]:
+    """Return what became of a leg for a client that reads JSON."""
+    if outcome.error is None:
+        return {"uuid": outcome.leg.uuid}
+    return {"uuid": outcome.leg.uuid, "error": str(outcome.error.description)}
+
+
+def count_callers(outcomes: Sequence[Outcome]) -> str:
+    """Return how many callers were reached, as in "2 of 3 callers"."""
+    asked = len(outcomes)
+    reached = [outcome.error for outcome in outcomes].count(None)
     if reached == 0:
         return "no one"
     if asked == 1:
@@ -166,43 +181,15 @@ def count_callers(reached: int, asked: int) -> str:
     return f"{reached} of {asked} callers"
 
 
-def group_failures(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
-    """Return each reason of a failure, with the uuids of the legs that were not reached."""
-    failures: dict[str, list[str]] = {}
-    for outcome in outcomes:
-        if outcome.error is not None:
-            failures.setdefault(reason_of(outcome.error), []).append(outcome.leg.uuid)
-    return failures
-
-
-def reason_of(error: HTTPException) -> str:
-    return str(error.description).rstrip(".")
-
-
-def tell(news: News) -> None:
-    """Add a line to what happened, unless the store fails."""
-    calls: Calls = current_app.extensions["calls"]
-    try:
-        calls.tell(news)
-    except ServiceUnavailable as error:
-        log.error("“%s” could not be saved: %s", news.text, error.description)
-
-
-def choose_error(outcomes: Sequence[Outcome]) -> HTTPException:
-    """Return the error to answer with: a call that has ended matters least."""
+def check_any_reached(outcomes: Sequence[Outcome]) -> None:
+    """Raise the error that matters most if no leg was reached: a call that has ended the least."""
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if len(errors) < len(outcomes):
+        return
     for error in errors:
         if not isinstance(error, NoSuchLeg):
-            return error
-    return errors[0]
-
-
-def as_json(outcome: Outcome) -> dict[str, str]:
-    """Return what became of a leg for a client that reads JSON."""
-    leg = {"uuid": outcome.leg.uuid}
-    if outcome.error is not None:
-        leg["error"] = str(outcome.error.description)
-    return leg
+            raise error
+    raise errors[0]
 
 
 # The page

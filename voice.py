@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock, Semaphore
 from typing import Any
@@ -48,6 +48,11 @@ class Outcome:
     at: float  # when the request began, in seconds since 1970
     error: HTTPException | None = None
 
+    @property
+    def reason(self) -> str:
+        """Why it failed, for a sentence that goes on."""
+        return str(self.error and self.error.description).rstrip(".")
+
 
 class Voice:
     """The Voice API with the application's credentials.
@@ -76,8 +81,7 @@ class Voice:
         def start(leg: Leg) -> None:
             url = find_audio(leg, audio)
             options = AudioStreamOptions(stream_url=[url], loop=audio.loop, level=audio.level)
-            client = self.client(leg)
-            with self.vonage_errors(leg):
+            with self.client_for(leg) as client:
                 client.voice.play_audio_into_call(leg.uuid, options)
 
         return self._for_each(legs, start)
@@ -86,8 +90,7 @@ class Voice:
         """Stop the audio in each leg; otherwise like `play`. [Vonage, Voice API]"""
 
         def end(leg: Leg) -> None:
-            client = self.client(leg)
-            with self.vonage_errors(leg):
+            with self.client_for(leg) as client:
                 client.voice.stop_audio_stream(leg.uuid)
 
         return self._for_each(legs, end)
@@ -99,10 +102,10 @@ class Voice:
         its time to be answered, or has lost its events.
         """
         try:
-            client = self.client(leg)
-            with self.vonage_errors(leg):
+            with self.client_for(leg) as client:
                 # The SDK's get_call refuses a call whose `from` is null.
-                call: Any = client.http_client.get(self.host(leg), f"/v1/calls/{leg.uuid}")
+                http = client.http_client
+                call: Any = http.get(http.api_host, f"/v1/calls/{leg.uuid}")
                 status = call["status"]
         except NoSuchLeg as error:
             return error.is_own_host
@@ -110,22 +113,38 @@ class Voice:
             return False
         return status in ENDS
 
-    def client(self, leg: Leg) -> Vonage:
-        """Return the SDK's client for a leg's host. It is kept, and its connections with it."""
-        host = self.host(leg)
+    @contextmanager
+    def client_for(self, leg: Leg) -> Iterator[Vonage]:
+        """Yield the SDK's client for a leg's host, which is kept, and its connections with it.
+
+        Raise what goes wrong in the SDK's call as NoSuchLeg, RateLimited, BadGateway or
+        GatewayTimeout.
+        """
+        host = self._config.VONAGE_API_HOST or leg.api_host or DEFAULT_HOST
         with self._lock:
             if host not in self._clients:
-                self._clients[host] = Vonage(
-                    ParsedKeyAuth(self._config),
-                    # The SDK tries a closed connection again as often as its pool is large.
-                    HttpClientOptions(
-                        api_host=host, timeout=self._silence, max_retries=0, pool_maxsize=5
-                    ),
-                )
-            return self._clients[host]
+                self._clients[host] = self._create_client(host)
+            client = self._clients[host]
+        try:
+            yield client
+        except HttpRequestError as error:
+            raise refusal(error.response, host, leg) from None
+        except OSError as error:  # as all errors of requests are
+            cause = first_cause(error)
+            if isinstance(cause, TimeoutError):
+                late = f"Vonage at {host} timed out after {self._silence} s."
+                raise GatewayTimeout(late) from None
+            why = getattr(cause, "strerror", None) or cause
+            raise GatewayTimeout(f"Vonage at {host} cannot be reached: {why}.") from None
+        except (ValueError, TypeError, LookupError, RecursionError):
+            raise BadGateway(f"Vonage at {host} returned an unexpected body.") from None
 
-    def host(self, leg: Leg) -> str:
-        return self._config.VONAGE_API_HOST or leg.api_host or DEFAULT_HOST
+    def _create_client(self, host: str) -> Vonage:
+        # The SDK tries a closed connection again as often as its pool is large.
+        options = HttpClientOptions(
+            api_host=host, timeout=self._silence, max_retries=0, pool_maxsize=5
+        )
+        return Vonage(ParsedKeyAuth(self._config), options)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -142,27 +161,6 @@ class Voice:
             yield
         finally:
             self._turns.release()
-
-    @contextmanager
-    def vonage_errors(self, leg: Leg) -> Iterator[None]:
-        """Raise what goes wrong in the SDK's call about a leg as an HTTPException.
-
-        That is NoSuchLeg, RateLimited, BadGateway or GatewayTimeout.
-        """
-        host = self.host(leg)
-        try:
-            yield
-        except HttpRequestError as error:
-            raise refusal(error.response, host, leg) from None
-        except OSError as error:  # as all errors of requests are
-            cause = first_cause(error)
-            if isinstance(cause, TimeoutError):
-                late = f"Vonage at {host} timed out after {self._silence} s."
-                raise GatewayTimeout(late) from None
-            why = getattr(cause, "strerror", None) or cause
-            raise GatewayTimeout(f"Vonage at {host} cannot be reached: {why}.") from None
-        except (ValueError, TypeError, LookupError, RecursionError):
-            raise BadGateway(f"Vonage at {host} returned an unexpected body.") from None
 
     def _for_each(self, legs: Sequence[Leg], request: Callable[[Leg], None]) -> Iterator[Outcome]:
         """Make the request for each leg in a thread of its own. One not done in time is late."""
@@ -242,7 +240,10 @@ class RateLimited(ServiceUnavailable):
     """Vonage answered 429. `pause` is how many seconds to wait."""
 
     def __init__(self, response: Response) -> None:
-        self.pause = read_retry_after(response)
+        self.pause = 1  # if it says nothing that can be read
+        with suppress(InvalidHeader, ValueError, OverflowError):
+            wait = Retry().parse_retry_after(response.headers.get("Retry-After", "1"))
+            self.pause = math.ceil(wait)
         super().__init__(
             f"Vonage's rate limit is reached (429). Try again in {self.pause} s.",
             retry_after=self.pause,
@@ -258,14 +259,6 @@ def find_audio(leg: Leg, audio: Audio) -> str:
         wrong = "is not on the public internet, where Vonage could fetch it"
         raise ServiceUnavailable(f"The audio's address {url} {wrong}. Set PUBLIC_URL.")
     return url
-
-
-def read_retry_after(response: Response) -> int:
-    """Return the seconds that Vonage says to wait; 1 if it says nothing that can be read."""
-    try:
-        return math.ceil(Retry().parse_retry_after(response.headers.get("Retry-After", "1")))
-    except (InvalidHeader, ValueError, OverflowError):
-        return 1
 
 
 def first_cause(error: BaseException) -> BaseException:

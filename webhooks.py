@@ -54,7 +54,8 @@ def answer() -> Response | tuple[str, int]:
     calls: Calls = current_app.extensions["calls"]
     given = read_parameters(request)
     if is_event(given):
-        return take_stray(given)
+        warn_of_address("/webhooks/event", "Event URL")
+        return take_event(given)
     leg = create_leg(given, config)
     try:
         count = calls.join(leg)
@@ -75,19 +76,14 @@ def answer() -> Response | tuple[str, int]:
 @blueprint.route("/event", methods=METHODS, strict_slashes=False)
 def event() -> tuple[str, int]:
     """Log the event, and take a leg that has ended off the line. [Vonage, Webhook reference]"""
-    given = read_parameters(request)
-    if is_rtc(given):
-        return take_stray(given)
-    if "to" in given and not is_event(given):
-        warn_of_address("/webhooks/answer", "Answer URL")
-    return take_event(given)
+    return take_event(read_parameters(request))
 
 
 @blueprint.post("/rtc", strict_slashes=False)
 def rtc() -> tuple[str, int]:
     """Note what becomes of audio in a leg, and nothing else. [Vonage, Conversation API, Event]"""
     given = read_parameters(request)
-    if is_rtc(given):
+    if ":" in clean(given.get("type")) and "status" not in given:  # as in audio:play
         return take_audio_event(given)
     # It may be unsigned, so no call begins or ends by it.
     if is_event(given):
@@ -100,20 +96,6 @@ def rtc() -> tuple[str, int]:
 def is_event(given: dict[str, Any]) -> bool:
     """Return whether this is an event, not a request for an NCCO."""
     return not EVENT_FIELDS.isdisjoint(given)
-
-
-def is_rtc(given: dict[str, Any]) -> bool:
-    """Return whether this is one of RTC's events, whose types are like audio:play."""
-    return ":" in clean(given.get("type")) and "status" not in given
-
-
-def take_stray(given: dict[str, Any]) -> tuple[str, int]:
-    """Take an event that came to the address of another webhook, and warn of it."""
-    if is_rtc(given):
-        warn_of_address("/webhooks/rtc", "Event URL of RTC")
-        return take_audio_event(given)
-    warn_of_address("/webhooks/event", "Event URL")
-    return take_event(given)
 
 
 def warn_of_address(right: str, name: str) -> None:

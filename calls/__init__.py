@@ -1,14 +1,12 @@
 """The list of calls: which legs are on the line, and what happened lately."""
 
-from calls.base import ENDS, MOST_LEGS, MOST_NEWS, AudioNote, AudioState, Calls, Leg, News, key
+from calls.base import ENDS, MOST_LEGS, AudioNote, Calls, Leg, News, key
 from calls.sqlite import SqliteCalls
 
 __all__ = [
     "ENDS",
     "MOST_LEGS",
-    "MOST_NEWS",
     "AudioNote",
-    "AudioState",
     "Calls",
     "Leg",
     "News",

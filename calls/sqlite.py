@@ -5,8 +5,10 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from os.path import samestat
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from werkzeug.exceptions import ServiceUnavailable
 
@@ -20,7 +22,7 @@ SCHEMA = """
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = NORMAL;
     CREATE TABLE IF NOT EXISTS legs_4
-        (name TEXT PRIMARY KEY, application TEXT, conference TEXT, joined REAL, leg TEXT);
+        (name TEXT PRIMARY KEY, application TEXT, conference TEXT, at REAL, leg TEXT);
     CREATE TABLE IF NOT EXISTS ended_4 (name TEXT PRIMARY KEY, at REAL);
     CREATE TABLE IF NOT EXISTS news_4 (application TEXT, at REAL, text TEXT, bad INTEGER);
 """
@@ -29,22 +31,11 @@ JOIN = """
     WHERE NOT EXISTS (SELECT 1 FROM ended_4 WHERE name = ?)
 """
 # A day counts either way: a clock that was ahead for a while must keep nothing forever.
-LIVE = f"FROM legs_4 WHERE application = ? AND abs(joined - ?) < {DAY}"
+LIVE = f"FROM legs_4 WHERE application = ? AND abs(at - ?) < {DAY}"
 COUNT = f"SELECT count(*) FROM (SELECT 1 {LIVE} AND conference = ? LIMIT {MOST_LEGS})"
-LATEST = f"FROM news_4 WHERE application = ? ORDER BY rowid DESC LIMIT {MOST_NEWS}"
-# Each end forgets old lines of what happened, and the two oldest legs of either table if a day has
-# passed: no clean-up ever takes long.
-FORGET_NEWS = f"""
-    DELETE FROM news_4 WHERE application = ? AND rowid NOT IN (SELECT rowid {LATEST})
-    OR abs(at - ?) > {DAY}
-"""
-FORGET_LEGS = f"""
-    DELETE FROM legs_4 WHERE abs(joined - ?) > {DAY}
-    AND rowid IN (SELECT rowid FROM legs_4 ORDER BY rowid LIMIT 2)
-"""
-FORGET_ENDED = f"""
-    DELETE FROM ended_4 WHERE abs(at - ?) > {DAY}
-    AND rowid IN (SELECT rowid FROM ended_4 ORDER BY rowid LIMIT 2)
+NEWS = f"""
+    SELECT at, text, bad FROM news_4 WHERE application = ? AND abs(at - ?) < {DAY}
+    ORDER BY rowid DESC LIMIT {MOST_NEWS}
 """
 
 
@@ -58,12 +49,8 @@ class SqliteCalls(Calls):
         self._application = str(application)
         self._clock = clock
         self._lock = Lock()  # SQLite's own lets some threads starve
-        self._db: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None  # device and inode of its file
-
-    def __del__(self) -> None:
-        if self._db is not None:
-            self._db.close()
+        self._db: Any = None  # the process's connection
+        self._file: os.stat_result | None = None  # its file; None after a failure
 
     def join(self, leg: Leg) -> int:
         name = self._name(leg.uuid)
@@ -85,9 +72,7 @@ class SqliteCalls(Calls):
                 db.execute("DELETE FROM legs_4 WHERE name = ?", (name,))
                 self._add(db, left(leg, now))
             db.execute("REPLACE INTO ended_4 VALUES (?, ?)", (name, now))
-            db.execute(FORGET_LEGS, (now,))
-            db.execute(FORGET_ENDED, (now,))
-            db.execute(FORGET_NEWS, (self._application, self._application, now))
+            forget_oldest(db, now)
 
     def live(self) -> list[Leg]:
         with self._connection() as db:
@@ -114,9 +99,8 @@ class SqliteCalls(Calls):
 
     def news(self) -> list[News]:
         with self._connection() as db:
-            rows = db.execute(f"SELECT at, text, bad {LATEST}", (self._application,)).fetchall()
-        now = self._clock()
-        return [News(at, text, bool(bad)) for at, text, bad in rows if abs(now - at) < DAY]
+            rows = db.execute(NEWS, (self._application, self._clock())).fetchall()
+        return [News(at, text, bool(bad)) for at, text, bad in rows]
 
     def check_writable(self) -> None:
         with self._transaction() as db:
@@ -147,8 +131,8 @@ class SqliteCalls(Calls):
         if not self._lock.acquire(timeout=WAIT):
             raise ServiceUnavailable(f"The list of calls in {self._path} is busy. Try again.")
         try:
-            if self._db is None or not self._is_current():
-                self._db = self._connect()
+            if not self._is_current():
+                self._connect()
             yield self._db
         except (sqlite3.Error, OSError) as error:
             self._file = None  # connect again at the next call
@@ -159,33 +143,31 @@ class SqliteCalls(Calls):
         finally:
             self._lock.release()
 
-    def _connect(self) -> sqlite3.Connection:
-        """Connect for the first time, after a failure, or after the file was replaced."""
-        if self._db is not None:
-            self._db.close()
-        # The list has whole numbers of callers: the folder is for its owner alone.
-        Path(self._path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        db = sqlite3.connect(
-            self._path, timeout=WAIT, check_same_thread=False, isolation_level=None
-        )
-        try:
-            create_tables(db)
-            self._file = self._identity()
-        except BaseException:
-            db.close()
-            raise
-        return db
-
     def _is_current(self) -> bool:
         """Return whether the connection is to the file that is at the path now."""
         try:
-            return self._identity() == self._file
+            found = os.stat(self._path)  # noqa: PTH116 - a quarter of the cost of Path.stat
         except FileNotFoundError:
             return False
+        return self._file is not None and samestat(found, self._file)
 
-    def _identity(self) -> tuple[int, int]:
-        found = os.stat(self._path)  # noqa: PTH116 - a quarter of the cost of Path.stat
-        return found.st_dev, found.st_ino
+    def _close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+
+    __del__ = _close
+
+    def _connect(self) -> None:
+        """Connect for the first time, after a failure, or after the file was replaced."""
+        self._close()
+        # The list has whole numbers of callers: the folder is for its owner alone.
+        path = Path(self._path)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._db = sqlite3.connect(
+            path, timeout=WAIT, check_same_thread=False, isolation_level=None
+        )
+        create_tables(self._db)
+        self._file = path.stat()
 
 
 def create_tables(db: sqlite3.Connection) -> None:
@@ -199,3 +181,10 @@ def create_tables(db: sqlite3.Connection) -> None:
             if "locked" not in str(error) or time.monotonic() > until:
                 raise
         time.sleep(0.005)
+
+
+def forget_oldest(db: sqlite3.Connection, now: float) -> None:
+    """Forget what is older than a day, a few rows at each end of a call: it never takes long."""
+    for table in ("legs_4", "ended_4", "news_4"):
+        oldest = f"SELECT rowid FROM {table} ORDER BY rowid LIMIT 10"
+        db.execute(f"DELETE FROM {table} WHERE rowid IN ({oldest}) AND abs(at - ?) > {DAY}", (now,))

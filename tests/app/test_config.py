@@ -67,7 +67,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         [
             *["calls.db", "sqlite://a.db", "sqlite:///", "sqlite:///\udcff.db", "postgres://h/db"],
             *["redis://h:port/0", "redis://h/0?timeout=5", "rediss://h/0?ssl_cert_regs=none"],
-            *["redis://h/0?retry=5", "redis://h/0?encoding=x", "redis://:a/b@h", "redis://:a#b@h"],
+            *["redis://:a/b@h/0", "redis://:a#b@h"],
         ],
     ),
     "HOST": ("an address or a name of this machine", ["two words"]),
