@@ -23,7 +23,7 @@ from calls.sqlite import SqliteCalls
 from tests.helpers.faults import HeardCall
 from tests.helpers.ports import free_port
 from tests.helpers.sandboxes import InProcess, StartSandbox, browse, error_of
-from tests.helpers.servers import RedisServer, run_forwarder
+from tests.helpers.servers import RedisServer, run_forwarder, run_redis
 from tests.helpers.waiting import wait_until
 
 Damage = Callable[[Path], AbstractContextManager[None]]
@@ -241,6 +241,13 @@ def test_a_list_that_cannot_be_written_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis that a test may kill."""
+    with run_redis() as server:
+        yield server
+
+
+@pytest.fixture
 def on_redis(redis_server: RedisServer, start: StartSandbox) -> InProcess:
     return start(CALLS_URL=redis_server.url, VOICE_CONFERENCE_QUORUM="2")
 
@@ -272,7 +279,7 @@ def test_a_dead_idle_connection_loses_no_caller(
     redis_server: RedisServer, start: StartSandbox
 ) -> None:
     with run_forwarder(redis_server.port) as forwarder:
-        sandbox = start(CALLS_URL=f"redis://127.0.0.1:{forwarder.server_port}/0")
+        sandbox = start(CALLS_URL=f"redis://{forwarder.address}/0")
         first = sandbox.dial()
         forwarder.fall_silent()
         second = within_two_seconds(sandbox.dial)

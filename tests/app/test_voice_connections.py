@@ -86,7 +86,7 @@ def test_idle_connections_that_died_without_a_word_cost_one_play(sandbox: InProc
     for _ in range(LEGS):
         sandbox.dial()
     with run_forwarder(sandbox.api_port) as forwarder:
-        sandbox.limit(f"localhost:{forwarder.server_port}", silence=1)
+        sandbox.limit(f"localhost:{forwarder.server_address[1]}", silence=1)
         assert play_side_by_side(sandbox) == 200
         forwarder.fall_silent()
         leg = {"uuid": sandbox.asked[0].path.split("/")[3]}

@@ -28,13 +28,12 @@ DROPPED = 444  # what `asked` has for a connection that was dropped: nginx's num
 class Fault:
     """What the Voice API does instead of its work: answers, is slow, drips, or hangs up.
 
-    Without a `status` it does its work, after the delay; `close` goes with either.
+    Without a `status` it does its work; `close` goes with either.
     """
 
     status: int | None = None
     body: bytes = b'{"title": "As told"}'
     headers: dict[str, str] = field(default_factory=dict)
-    delay: float = 0  # seconds before the answer
     drip: bool = False  # byte by byte
     every: float = 0.4  # seconds between two of them
     hang_up: str = ""  # "at once", "midway", or "late": once the client has given up
@@ -178,7 +177,7 @@ class FaultyConnection(Connection):
     def respond(self, asked: Asked) -> Response:
         """Do the work, or what the fault says."""
         self.fault = fault = self.sandbox.next_fault()
-        time.sleep(self.sandbox.latency + fault.delay)
+        time.sleep(self.sandbox.latency)
         self.sandbox.released.wait(10)
         if fault.hang_up == "late":
             with suppress(OSError):

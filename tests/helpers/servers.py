@@ -1,4 +1,4 @@
-"""Servers beside the app: Redis, a forwarder, another site, and a proxy."""
+"""Servers beside the app: Redis, a forwarder that may be a proxy, and another site."""
 
 from __future__ import annotations
 
@@ -44,6 +44,15 @@ def serve(server: BaseServer) -> Iterator[None]:
         server.server_close()
 
 
+@contextmanager
+def serve_folder(folder: Path) -> Iterator[str]:
+    """Serve a folder's files on this machine, as a site elsewhere would; gives its address."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    with serve(server):
+        yield f"http://127.0.0.1:{server.server_port}"
+
+
 # Redis
 
 
@@ -51,16 +60,14 @@ class RedisServer:
     """A real redis-server of its own on a free port, which a test may kill and start again."""
 
     def __init__(self, *options: str) -> None:
-        self.program = need("redis-server")
-        self.options = options
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.command = [need("redis-server"), "--port", str(self.port), "--save", "", *options]
+        self.command += ["--bind", "127.0.0.1"]
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        command = [self.program, "--port", str(self.port), "--save", "", "--bind", "127.0.0.1"]
-        command.extend(self.options)
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
         wait_until(self.answers, "Redis")
 
     def answers(self) -> bool:
@@ -96,27 +103,28 @@ def redis_url() -> Iterator[str]:
         yield server.url
 
 
-@pytest.fixture
-def redis_server() -> Iterator[RedisServer]:
-    """A Redis that a test may kill."""
-    with run_redis() as server:
-        yield server
+# A forwarder
 
 
 class Forwarder(ThreadingTCPServer):
-    """Carries each connection to a port, until it falls silent."""
+    """Carries each connection to a port, until it falls silent.
+
+    As a proxy it takes a CONNECT first, and keeps which hosts were asked for.
+    """
 
     daemon_threads = True
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, is_proxy: bool = False) -> None:
         self.port = port
+        self.is_proxy = is_proxy
+        self.hosts: set[str] = set()
         self.silent = threading.Event()
         super().__init__(("127.0.0.1", 0), Carrier)
 
     @property
-    def server_port(self) -> int:
-        """The port at which it listens."""
-        return int(self.server_address[1])
+    def address(self) -> str:
+        """Where it listens."""
+        return f"127.0.0.1:{self.server_address[1]}"
 
     def fall_silent(self) -> None:
         """Let the connections that are open carry nothing any more, as a firewall does."""
@@ -130,84 +138,45 @@ class Carrier(StreamRequestHandler):
     server: Forwarder
 
     def handle(self) -> None:
-        """Connect, and carry what comes from either end to the other."""
+        """Connect, and carry what comes from either end to the other.
+
+        Once it is silent, nothing and no end arrives.
+        """
         silent = self.server.silent
+        if self.server.is_proxy:
+            self.server.hosts.add(self.rfile.readline().decode().split()[1])
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+        here = self.connection
         with socket.create_connection(("127.0.0.1", self.server.port)) as there:
-            carry(self.connection, there, silent)
-
-
-def carry(here: socket.socket, there: socket.socket, silent: threading.Event) -> None:
-    """Carry data both ways until an end closes; once it is silent, nothing and no end arrives."""
-    others = {here: there, there: here}
-    while here in others:
-        for end in select.select(list(others), [], [])[0]:
-            data = end.recv(65536)
-            if silent.is_set():
-                if not data:
-                    del others[end]
-            elif data:
-                others[end].sendall(data)
-            else:
-                return
+            others = {here: there, there: here}
+            while here in others:
+                for end in select.select(list(others), [], [])[0]:
+                    data = end.recv(65536)
+                    if silent.is_set():
+                        if not data:
+                            del others[end]
+                    elif data:
+                        others[end].sendall(data)
+                    else:
+                        return
 
 
 @contextmanager
-def run_forwarder(port: int) -> Iterator[Forwarder]:
+def run_forwarder(port: int, *, is_proxy: bool = False) -> Iterator[Forwarder]:
     """A forwarder to this port as long as the block lasts."""
-    forwarder = Forwarder(port)
+    forwarder = Forwarder(port, is_proxy=is_proxy)
     with serve(forwarder):
         yield forwarder
-
-
-# Another site
-
-
-@contextmanager
-def serve_folder(folder: Path) -> Iterator[str]:
-    """Serve a folder's files on this machine, as a site elsewhere would; gives its address."""
-    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    with serve(server):
-        yield f"http://127.0.0.1:{server.server_port}"
-
-
-# A proxy
-
-
-class ConnectProxy(ThreadingTCPServer):
-    """An HTTP proxy that leads every CONNECT to one port, and keeps which hosts were asked for."""
-
-    daemon_threads = True
-
-    def __init__(self, port: int) -> None:
-        self.hosts: set[str] = set()
-        self.port = port
-        super().__init__(("127.0.0.1", 0), Tunnel)
-
-
-class Tunnel(StreamRequestHandler):
-    """A connection through the proxy."""
-
-    server: ConnectProxy
-
-    def handle(self) -> None:
-        """Connect, and carry what comes from either end to the other."""
-        _, host, _ = self.rfile.readline().decode().split()
-        while self.rfile.readline().strip():
-            pass
-        self.server.hosts.add(host)
-        with socket.create_connection(("127.0.0.1", self.server.port)) as vonage:
-            self.wfile.write(b"HTTP/1.1 200 Connected\r\n\r\n")
-            carry(self.connection, vonage, threading.Event())
 
 
 @pytest.fixture
 def connected(start: StartSandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
     """The hosts that the app of `regions` has connected to, with their ports."""
-    proxy = ConnectProxy(start(VONAGE_API_HOST="").api_port)
-    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.server_address[1]}")
-    monkeypatch.setenv("NO_PROXY", "localhost")
-    with serve(proxy):
+    with run_forwarder(start(VONAGE_API_HOST="").api_port, is_proxy=True) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
+        monkeypatch.setenv("NO_PROXY", "localhost")
         yield proxy.hosts
 
 
