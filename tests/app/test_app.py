@@ -26,7 +26,6 @@ from config import Config
 from sandbox import Account
 from tests.helpers.faults import Fault
 from tests.helpers.ports import free_port
-from tests.helpers.processes import run
 from tests.helpers.sandboxes import InProcess, Process, StartSandbox, browse
 from tests.helpers.waiting import wait_until
 
@@ -56,20 +55,16 @@ def test_a_host_that_is_not_this_machine_or_a_port_that_is_taken_ends_the_start(
     assert f"Check HOST ({host}) and PORT ({port})." in capfd.readouterr().err
 
 
-def test_the_start_says_what_would_fail_later(copy: Path, tmp_path: Path) -> None:
+def test_the_start_says_what_would_fail_later(process: Process) -> None:
     """Its host is not this machine alone, and its list of calls cannot be written."""
-    wrong = {"HOST": socket.gethostname(), "CALLS_URL": "sqlite:////proc/none/calls.sqlite3"}
-    env = os.environ | wrong | {"PORT": str(free_port())}
-    output = tmp_path / "output"
-    with output.open("w") as file:
-        command = [sys.executable, str(copy / "app.py")]
-        with run(command, env=env, stdout=file, stderr=file) as process:
-            wait_until(lambda: "Check CALLS_URL." in output.read_text(), "its list", seconds=30)
-            wait_until(lambda: "Running on" in output.read_text(), "its start")
-            assert process.poll() is None  # callers are answered all the same
-    said = output.read_text()
+    store = "sqlite:////proc/none/calls.sqlite3"
+    sandbox = process(HOST=socket.gethostname(), CALLS_URL=store)
+    wait_until(lambda: "Check CALLS_URL." in sandbox.log.read_text(), "its list")
+    said = sandbox.log.read_text()
+    assert "Running on" in said
     assert "Not set up: STREAM_PASSWORD, needed to open the page" in said
     assert "The list of calls in /proc/none/calls.sqlite3 is unavailable" in said
+    assert sandbox.dial().ncco  # callers are answered all the same
 
 
 def test_calls_are_kept_in_the_instance_folder(monkeypatch: MonkeyPatch, tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ LENGTH = "Content-Length: 100\r\n"
 BODIES = [(LENGTH, b"{"), ("Transfer-Encoding: chunked\r\n", b"64\r\n{")]
 
 
-def make(make_process: Process, copy: Path, server: str, workers: int = 1) -> FaultySandbox:
-    """A sandbox, to be entered, whose app has every secret, under this server.
+def run(process: Process, copy: Path, server: str, workers: int = 1) -> FaultySandbox:
+    """A sandbox whose app has every secret, under this server.
 
     Under granian it is started as docs/production.md says, but for how soon it is killed, with so
     many processes.
@@ -48,14 +48,11 @@ def make(make_process: Process, copy: Path, server: str, workers: int = 1) -> Fa
         granian += ["app:create_app", "--port", port, "--blocking-threads", "4"]
         granian += ["--workers-kill-timeout", str(KILLS_AFTER), "--workers", str(workers)]
         command = ["sh", "-c", 'cd "$0" && exec "$@"', str(copy), *granian]
-    return make_process(command, HOST="127.0.0.1", PORT=port, STREAM_PASSWORD=PASSWORD)
-
-
-def wait_for_start(sandbox: FaultySandbox) -> None:
-    """A process of granian's that is told to end while it starts does not, whatever the app is."""
-    wait_until(
-        lambda: re.search("Started worker-|Running on", sandbox.log.read_text()), "the start"
-    )
+    sandbox = process(command, HOST="127.0.0.1", PORT=port, STREAM_PASSWORD=PASSWORD)
+    # A process of granian's that is told to end while it starts does not, whatever the app is.
+    started = re.compile("Started worker-|Running on")
+    wait_until(lambda: len(started.findall(sandbox.log.read_text())) == workers, "the start")
+    return sandbox
 
 
 @contextmanager
@@ -124,25 +121,24 @@ def answered_within_a_second(sandbox: FaultySandbox) -> None:
 
 @pytest.mark.parametrize("server", ["python app.py", "granian"])
 def test_neither_half_requests_nor_slow_bodies_hold_up_a_caller_or_the_end(
-    copy: Path, make_process: Process, server: str
+    copy: Path, process: Process, server: str
 ) -> None:
+    sandbox = run(process, copy, server)
     heads = [(token + length, begun) for token, (length, begun) in product(TOKENS, BODIES)]
-    with make(make_process, copy, server) as sandbox:
-        wait_for_start(sandbox)
-        for head, begun in [*heads, (LENGTH, b"")]:
-            with two_plays(sandbox) as playing, half_requests(sandbox, head, begun) as lines:
-                with drip([] if begun else lines):
-                    for _ in range(8):
-                        answered_within_a_second(sandbox)
-                assert not any(one.done() for one in playing)
-        with two_plays(sandbox) as playing, half_requests(sandbox, LENGTH, b"{"):
-            answered_within_a_second(sandbox)
-            began = time.monotonic()
-            sandbox.app.terminate()
-            assert sandbox.app.wait(10) == 0
-            assert time.monotonic() - began < KILLS_AFTER + 2
-            for one in playing:
-                assert isinstance(one.exception(), requests.ConnectionError)
+    for head, begun in [*heads, (LENGTH, b"")]:
+        with two_plays(sandbox) as playing, half_requests(sandbox, head, begun) as lines:
+            with drip([] if begun else lines):
+                for _ in range(8):
+                    answered_within_a_second(sandbox)
+            assert not any(one.done() for one in playing)
+    with two_plays(sandbox) as playing, half_requests(sandbox, LENGTH, b"{"):
+        answered_within_a_second(sandbox)
+        began = time.monotonic()
+        sandbox.app.terminate()
+        assert sandbox.app.wait(10) == 0
+        assert time.monotonic() - began < KILLS_AFTER + 2
+        for one in playing:
+            assert isinstance(one.exception(), requests.ConnectionError)
 
 
 def unsigned(sandbox: InProcess) -> int:
@@ -167,19 +163,18 @@ def test_an_unsigned_event_that_is_broken_off_is_in_no_ones_way(conference: InPr
     wait_until(lambda: unsigned(conference) == 204, "its end")
 
 
-def test_two_processes_share_who_is_on_the_line(copy: Path, make_process: Process) -> None:
+def test_two_processes_share_who_is_on_the_line(copy: Path, process: Process) -> None:
     """Of ten operators at once, each process plays for two."""
-    with make(make_process, copy, "granian", workers=2) as sandbox:
-        wait_until(lambda: sandbox.log.read_text().count("Started worker-") == 2)
-        callers = {sandbox.dial().uuid for _ in range(3)}
-        sandbox.released.clear()
-        with ThreadPoolExecutor(10) as operators:
-            pressed = [operators.submit(press, sandbox) for _ in range(10)]
-            wait_until(lambda: sum(one.done() for one in pressed) >= 6, "the refusals")
-            for _ in range(8):
-                answered_within_a_second(sandbox)
-            sandbox.released.set()
-        played = [one.result() for one in pressed if one.result().status_code == 200]
-        assert 2 <= len(played) <= 4
-        for answer in played:
-            assert {leg["uuid"] for leg in answer.json()["legs"]} == callers
+    sandbox = run(process, copy, "granian", workers=2)
+    callers = {sandbox.dial().uuid for _ in range(3)}
+    sandbox.released.clear()
+    with ThreadPoolExecutor(10) as operators:
+        pressed = [operators.submit(press, sandbox) for _ in range(10)]
+        wait_until(lambda: sum(one.done() for one in pressed) >= 6, "the refusals")
+        for _ in range(8):
+            answered_within_a_second(sandbox)
+        sandbox.released.set()
+    played = [one.result() for one in pressed if one.result().status_code == 200]
+    assert 2 <= len(played) <= 4
+    for answer in played:
+        assert {leg["uuid"] for leg in answer.json()["legs"]} == callers

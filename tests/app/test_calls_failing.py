@@ -194,7 +194,7 @@ def test_a_replaced_database_is_noticed(tmp_path: Path, start: StartSandbox) -> 
     (tmp_path / "other.sqlite3").rename(tmp_path / "calls.sqlite3")
     assert browse(sandbox, "/stream").status_code == 409
     sandbox.dial()
-    application = sandbox.config.VONAGE_APPLICATION_ID
+    application = sandbox.account.application_id
     assert len(open_calls(f"sqlite:///{tmp_path}/calls.sqlite3", application).live()) == 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,6 +11,7 @@ from werkzeug.serving import make_server
 
 from sandbox import Sandbox
 from sandbox.phone import create_phone
+from tests.helpers import servers
 from tests.helpers.stub import StubbedSandbox
 from tests.helpers.waiting import wait_until
 
@@ -24,10 +24,8 @@ OpenPhone = Callable[..., Page]
 def serve(vonage: Sandbox) -> Iterator[str]:
     """Serve the phone of a sandbox; gives its address."""
     server = make_server("127.0.0.1", 0, create_phone(vonage), threaded=True)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield f"http://localhost:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with servers.serve(server):
+        yield f"http://localhost:{server.server_port}"
 
 
 class Phones:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import cycle
 
 # Each process of pytest-xdist has its own thousand. They are below those that the system gives to
@@ -18,16 +19,7 @@ PORTS: Iterator[int] = cycle([*range(FIRST + BEGIN, FIRST + EACH), *range(FIRST,
 
 def free_port() -> int:
     """A port that no one listens on, and that no other test of this run gets."""
-    port = next(PORTS)
-    while is_taken(port):
+    while True:
         port = next(PORTS)
-    return port
-
-
-def is_taken(port: int) -> bool:
-    """Whether a server listens there."""
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return True
-    return False
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

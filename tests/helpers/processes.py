@@ -1,24 +1,13 @@
-"""Processes that end with the test, and with them what they have started."""
+"""Ending a process, and with it what it has started."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-
-@contextmanager
-def run(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
-    """A process as long as the block lasts; the options are those of Popen."""
-    with subprocess.Popen(command, **options) as process:
-        try:
-            yield process
-        finally:
-            end(process)
 
 
 def end(process: subprocess.Popen[Any]) -> None:

@@ -44,7 +44,7 @@ class InProcess(FaultySandbox):
         values = {name: self.environment.get(name, "") for name in SETTINGS}
         self.flask = create_app(Config.from_text(values))
         self._clean_since = time.time()
-        self._voice = self.voice
+        self._voice = self.flask.extensions["voice"]
         self._web = make_server(self.host, self.port, self.flask, threaded=True)
         threading.Thread(target=self._web.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -59,15 +59,10 @@ class InProcess(FaultySandbox):
     def handler(self) -> logging.Handler:
         """Writes to `log`; closed with the app, it opens the file again with the next line."""
         handler = logging.FileHandler(self.log)
-        handler.addFilter(is_not_of_the_browser)
+        # Playwright's tasks run in this process, too; asyncio may say that one was not finished.
+        handler.addFilter(lambda record: record.name != "asyncio")
         handler.setFormatter(logging.Formatter("[%(asctime)s] %(levelname)s: %(message)s"))
         return handler
-
-    @property
-    def config(self) -> Config:
-        """The app's settings."""
-        config: Config = self.flask.extensions["config"]
-        return config
 
     @property
     def store(self) -> Calls:
@@ -76,19 +71,13 @@ class InProcess(FaultySandbox):
         return store
 
     @property
-    def voice(self) -> Voice:
-        """The app's way to the Voice API."""
-        voice: Voice = self.flask.extensions["voice"]
-        return voice
-
-    @property
     def lines(self) -> list[str]:
         """The lines of the log, without their time."""
         return [line.partition("] ")[2] for line in self.log.read_text().splitlines()]
 
     def limit(self, api_host: str | None = None, **limits: Any) -> None:
         """Let the app wait for Vonage for less long than it would, or ask at another host."""
-        config = self.config
+        config: Config = self.flask.extensions["config"]
         if api_host is not None:
             config = config.model_copy(update={"VONAGE_API_HOST": api_host})
         self.flask.extensions["voice"] = Voice(config, **limits)
@@ -128,11 +117,6 @@ class InProcess(FaultySandbox):
         self.web.clear()
         self.log.write_text("")
         self._clean_since = time.time()
-
-
-def is_not_of_the_browser(record: logging.LogRecord) -> bool:
-    """Playwright's tasks run in this process, too; asyncio may say that one was not finished."""
-    return record.name != "asyncio"
 
 
 StartSandbox = Callable[..., InProcess]
@@ -219,28 +203,18 @@ def conference(start: StartSandbox) -> InProcess:
     return start()
 
 
-@pytest.fixture(scope="session")
-def make_process(copy: Path, account: Account, certificate: tuple[str, str]) -> Process:
-    """Make a sandbox, to be entered, whose app is a process of its own, as its users run it."""
-
-    def make_process(command: list[str] | None = None, **settings: str) -> FaultySandbox:
-        return FaultySandbox(
-            settings,
-            command=command or [sys.executable, str(copy / "app.py")],
-            account=account,
-            certificate_files=certificate,
-        )
-
-    return make_process
-
-
 @pytest.fixture
-def process(make_process: Process) -> Iterator[Process]:
-    """Give a sandbox whose app runs as a process until the test ends."""
+def process(copy: Path, account: Account, certificate: tuple[str, str]) -> Iterator[Process]:
+    """Give a sandbox whose app runs as a process of its own, as its users run it."""
     with ExitStack() as stack:
 
         def process(command: list[str] | None = None, **settings: str) -> FaultySandbox:
-            sandbox = make_process(command, **settings)
+            sandbox = FaultySandbox(
+                settings,
+                command=command or [sys.executable, str(copy / "app.py")],
+                account=account,
+                certificate_files=certificate,
+            )
             stack.push(sandbox)  # first, since the app may fail to start
             return sandbox.__enter__()
 
