@@ -7,7 +7,7 @@ import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from operator import itemgetter
 
 from calls import open_calls
 from sandbox import Sandbox
@@ -16,18 +16,9 @@ RATE = 20  # calls a second
 LASTS = 60  # seconds
 CALLERS = 16  # requests that may be under way
 FIRST = 1  # the second after the start in which the first call comes
-ANSWER = "/webhooks/answer"
-EVENT = "/webhooks/event"
 
 
-@dataclass(frozen=True, order=True)
-class Webhook:
-    """A webhook that is due some seconds after the start."""
-
-    due: float
-    path: str
-    uuid: str
-    status: str = ""
+Webhook = tuple[float, str, dict[str, str]]  # when it is due, its path and its parameters
 
 
 def load() -> None:
@@ -38,19 +29,16 @@ def load() -> None:
         began = time.monotonic()
 
         def send(webhook: Webhook) -> None:
-            due = began + webhook.due
-            time.sleep(max(0, due - time.monotonic()))
-            parameters = {"uuid": webhook.uuid, "status": webhook.status}
-            response = sandbox.send("POST", webhook.path, parameters)
-            waits.append(time.monotonic() - due)
-            if response is None:
-                statuses.append("lost")
-            else:
-                statuses.append(str(response.status_code))
+            due, path, parameters = webhook
+            time.sleep(max(0, began + due - time.monotonic()))
+            response = sandbox.send("POST", path, parameters)
+            waits.append(time.monotonic() - began - due)
+            statuses.append("lost" if response is None else str(response.status_code))
 
         with ThreadPoolExecutor(CALLERS) as callers:
             list(callers.map(send, plan()))  # raises what went wrong
-        left = open_calls(sandbox.environment["CALLS_URL"], None).live()
+        url = sandbox.environment["CALLS_URL"]
+        left = open_calls(url, sandbox.account.application_id).live()
     print(f"answers by status: {dict(Counter(statuses))}; left on the line: {len(left)}")
     late = statistics.quantiles(waits, n=100)[-1] * 1000
     last = max(waits) * 1000
@@ -59,11 +47,12 @@ def load() -> None:
 
 def plan() -> list[Webhook]:
     """The webhooks of all calls, in the order in which they are due."""
-    webhooks = []
+    webhooks: list[Webhook] = []
     for number in range(RATE * LASTS):
         leg = str(uuid.uuid4())
         comes = FIRST + number / RATE
-        webhooks.append(Webhook(comes, ANSWER, leg))
-        webhooks.append(Webhook(comes + 1, EVENT, leg, "answered"))
-        webhooks.append(Webhook(comes + 2, EVENT, leg, "completed"))
-    return sorted(webhooks)
+        webhooks.append((comes, "/webhooks/answer", {"uuid": leg}))
+        for later, status in ((1, "answered"), (2, "completed")):
+            event = {"uuid": leg, "status": status}
+            webhooks.append((comes + later, "/webhooks/event", event))
+    return sorted(webhooks, key=itemgetter(0))
