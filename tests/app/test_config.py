@@ -276,18 +276,16 @@ def test_with_nothing_set_the_defaults_hold(folder: Path) -> None:
     }
 
 
-def test_dotenv_beside_app_py_is_read_from_anywhere(folder: Path, monkeypatch: MonkeyPatch) -> None:
+@pytest.mark.parametrize(("value", "port"), [("9002", 9002), ("", 9000), (None, 9001)])
+def test_dotenv_beside_app_py_comes_after_the_environment(
+    folder: Path, monkeypatch: MonkeyPatch, value: str | None, port: int
+) -> None:
     (folder / ".env").write_text("PORT=9001\nHOST=\n")
     monkeypatch.chdir("/")
+    if value is not None:
+        monkeypatch.setenv("PORT", value)
     config = Config.from_env()
-    assert (config.PORT, config.HOST) == (9001, "localhost")
-
-
-@pytest.mark.parametrize(("value", "port"), [("9002", 9002), ("", 9000)])
-def test_dotenv_comes_second(folder: Path, monkeypatch: MonkeyPatch, value: str, port: int) -> None:
-    (folder / ".env").write_text("PORT=9001\n")
-    monkeypatch.setenv("PORT", value)
-    assert port == Config.from_env().PORT
+    assert (port, "localhost") == (config.PORT, config.HOST)
 
 
 DOTENV = {

@@ -18,7 +18,6 @@ from sandbox import FOLDER
 from tests.helpers.faults import Fault
 from tests.helpers.ports import free_port
 from tests.helpers.sandboxes import InProcess, StartSandbox, browse, error_of
-from tests.helpers.waiting import wait_until
 from voice import Voice
 
 MUSIC = "https://example.com/a.mp3"
@@ -174,25 +173,6 @@ def test_too_long_a_wait_is_a_503_at_once(conference: InProcess, value: str, sec
     assert 0.9 * seconds < int(response.headers["Retry-After"]) <= seconds
     assert response.elapsed.total_seconds() < 0.9
     assert len(conference.asked) == 1
-
-
-# Callers come first
-
-
-def test_two_play_at_a_time_and_callers_are_answered_meanwhile(conference: InProcess) -> None:
-    conference.dial()
-    conference.released.clear()
-    with ThreadPoolExecutor(3) as operators:
-        pressed = [operators.submit(browse, conference, "/stream") for _ in range(3)]
-        wait_until(lambda: len(conference.asked) == 2 and any(one.done() for one in pressed))
-        assert conference.dial().ncco
-        assert sum(one.done() for one in pressed) == 1
-        conference.released.set()
-        answers = [one.result() for one in pressed]
-    assert sorted(answer.status_code for answer in answers) == [200, 200, 503]
-    refused = next(answer for answer in answers if answer.status_code == 503)
-    assert int(refused.headers["Retry-After"]) > 0
-    assert browse(conference, "/stream").ok  # the turns are free again
 
 
 # The SDK in plain sight

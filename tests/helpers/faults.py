@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from werkzeug import Response
+from werkzeug.serving import make_server
 
 from sandbox import REGIONS, Asked, Call, Sandbox
 from sandbox.voice_api import Connection, VoiceApi
@@ -112,6 +113,17 @@ class FaultySandbox(Sandbox):
             return FaultyConnection(self, *given)
 
         return VoiceApi(self.account, self.calls, files, connect)
+
+    def serve_here(self, app: Any, **options: Any) -> None:
+        """Serve an app from a thread of this process, in place of the app's own."""
+        self._server = make_server(self.host, self.port, app, threaded=True, **options)
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop_here(self) -> int:
+        """Serve no more."""
+        self._server.shutdown()
+        self._server.server_close()
+        return 0
 
     def server_of(self, host: str) -> str | None:
         """The address of the server on this machine to which a public host leads, if one does."""

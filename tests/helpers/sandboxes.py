@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,7 +18,6 @@ from typing import Any
 import pytest
 import requests
 from flask import Flask
-from werkzeug.serving import make_server
 
 from app import create_app
 from calls import AudioNote, Calls, News
@@ -45,15 +43,12 @@ class InProcess(FaultySandbox):
         self.flask = create_app(Config.from_text(values))
         self._clean_since = time.time()
         self._voice = self.flask.extensions["voice"]
-        self._web = make_server(self.host, self.port, self.flask, threaded=True)
-        threading.Thread(target=self._web.serve_forever, args=(0.02,), daemon=True).start()
+        self.serve_here(self.flask)
 
     def stop_app(self) -> int:
         """Serve no more."""
-        self._web.shutdown()
-        self._web.server_close()
         self.handler.close()
-        return 0
+        return self.stop_here()
 
     @cached_property
     def handler(self) -> logging.Handler:

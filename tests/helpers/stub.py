@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from werkzeug import Request, Response
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import WSGIRequestHandler
 
 from sandbox import Call
 from tests.helpers.audio import MUSIC, wav
@@ -45,15 +45,12 @@ class StubbedSandbox(FaultySandbox):
         self.arrived = threading.Condition()
         self.files: dict[str, Response] = {}
         self.reset()
-        options: dict[str, Any] = {"threaded": True, "request_handler": _Silent}
-        self._stub = make_server("127.0.0.1", self.port, self._serve, **options)
-        threading.Thread(target=self._stub.serve_forever, args=(0.02,), daemon=True).start()
+        app = Request.application(self._answer)
+        self.serve_here(app, request_handler=_Silent)
 
     def stop_app(self) -> int:
         """Stop serving."""
-        self._stub.shutdown()
-        self._stub.server_close()
-        return 0
+        return self.stop_here()
 
     def reset(self) -> None:
         """Hang up, forget what came in, and answer with a conference again."""
@@ -94,10 +91,6 @@ class StubbedSandbox(FaultySandbox):
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(find()) >= number, 5), find()
         return find()
-
-    @property
-    def _serve(self) -> Any:
-        return Request.application(self._answer)
 
     def _answer(self, request: Request) -> Response:
         path = request.full_path.rstrip("?")
