@@ -18,6 +18,8 @@ from sandbox import FOLDER
 from tests.helpers.faults import Fault
 from tests.helpers.ports import free_port
 from tests.helpers.sandboxes import InProcess, StartSandbox, browse, error_of
+from tests.helpers.servers import run_forwarder
+from tests.helpers.waiting import wait_until
 from voice import Voice
 
 MUSIC = "https://example.com/a.mp3"
@@ -233,3 +235,88 @@ def test_a_leg_over_a_minute_old_that_its_own_host_does_not_know_is_ended(
     assert browse(sandbox, "/stream").status_code == 409
     assert len(sandbox.store.live()) == 2 * stays
     assert connected == {f"{setting.lower() or own_host or 'api.nexmo.com'}:443"}
+
+
+# How many connections are opened, and what becomes of those that Vonage closes
+
+STARTED = b'{"message": "Stream started", "uuid": "aaaaaaaa-bbbb-cccc-dddd-0123456789ab"}'
+LEGS = 3
+
+
+@pytest.fixture
+def fresh(start: StartSandbox) -> InProcess:
+    """One whose app has not connected yet."""
+    return start(fresh=True)
+
+
+def play(sandbox: InProcess) -> int:
+    """Play to everybody on the line; gives the status."""
+    return browse(sandbox, "/stream").status_code
+
+
+def play_side_by_side(fresh: InProcess) -> int:
+    """Play, while no answer comes until all legs have been asked about."""
+    asked = len(fresh.asked) + LEGS
+    fresh.released.clear()
+    with ThreadPoolExecutor(1) as operator:
+        playing = operator.submit(play, fresh)
+        wait_until(lambda: len(fresh.asked) == asked)
+        fresh.released.set()
+    return playing.result()
+
+
+def test_playing_and_stopping_share_one_connection(fresh: InProcess) -> None:
+    fresh.dial()
+    for path in ("/stream", "/stream", "/stream/stop", "/stream"):
+        browse(fresh, path).raise_for_status()
+    assert [asked.method for asked in fresh.asked] == ["PUT", "PUT", "DELETE", "PUT"]
+    assert fresh.connections == 1
+
+
+def test_legs_that_are_asked_about_at_once_keep_their_connections(fresh: InProcess) -> None:
+    for _ in range(LEGS):
+        fresh.dial()
+    assert play_side_by_side(fresh) == 200
+    assert fresh.connections == LEGS
+    assert play_side_by_side(fresh) == 200
+    assert len(fresh.asked) == 2 * LEGS
+    assert fresh.connections == LEGS
+
+
+@pytest.mark.parametrize("fault", [Fault(close="announced"), Fault(close="silent")])
+def test_a_connection_that_is_closed_after_each_answer(fresh: InProcess, fault: Fault) -> None:
+    fresh.dial()
+    fresh.faults = [fault]
+    assert [play(fresh) for _ in range(3)] == [200] * 3
+    assert [asked.status for asked in fresh.asked] == [200] * 3
+    assert fresh.connections == 3
+
+
+def test_a_connection_closed_before_an_answer_is_replaced(fresh: InProcess) -> None:
+    fresh.dial()
+    fresh.faults = [Fault(), Fault(hang_up="at once"), Fault()]
+    assert [play(fresh), play(fresh)] == [200, 200]
+    assert len(fresh.asked) == 3
+    assert fresh.connections == 2
+
+
+@pytest.mark.parametrize(("hang_up", "times"), [("at once", 5), ("midway", 1)])
+def test_a_connection_closed_each_time_fails(fresh: InProcess, hang_up: str, times: int) -> None:
+    """The SDK tries again, as often as its pool is large, where nothing of an answer came."""
+    fresh.dial()
+    fresh.faults = [Fault(200, STARTED, hang_up=hang_up)]
+    assert "cannot be reached" in error_of(browse(fresh, "/stream"), 504)
+    assert len(fresh.asked) == times
+
+
+def test_idle_connections_that_died_without_a_word_cost_one_play(fresh: InProcess) -> None:
+    """As a laptop leaves them that was asleep, or a firewall."""
+    for _ in range(LEGS):
+        fresh.dial()
+    with run_forwarder(fresh.api_port) as forwarder:
+        fresh.limit(f"localhost:{forwarder.server_address[1]}", silence=1)
+        assert play_side_by_side(fresh) == 200
+        forwarder.fall_silent()
+        leg = {"uuid": fresh.asked[0].path.split("/")[3]}
+        assert browse(fresh, "/stream", **leg).status_code == 504
+        assert browse(fresh, "/stream", **leg).status_code == 200
