@@ -32,32 +32,23 @@ def test_another_status_leaves_the_leg_on_the_line(conference: InProcess, status
 # The log
 
 SYNTAX = "Syntax error in NCCO. Invalid value type or action."
-LOGGED: list[tuple[dict[str, Any], str]] = [
-    (
-        {"uuid": A_LEG, "status": "completed", "duration": "42", "price": "0.01"},
-        f"INFO: leg {A_LEG}: completed after 42 s",
-    ),
-    (
-        {"uuid": A_LEG, "status": "completed", "duration": None, "reason": None},
-        f"INFO: leg {A_LEG}: completed",
-    ),
-    (
-        {"uuid": A_LEG, "status": "failed", "reason": "Declined"},
-        f"INFO: leg {A_LEG}: failed: Declined",
-    ),
-    ({"uuid": A_LEG, "type": "transfer"}, f"INFO: leg {A_LEG}: transfer"),
-    (
-        {"reason": SYNTAX, "conversation_uuid": "CON-1", "timestamp": "2026-11-23T10:00:00.000Z"},
-        f"WARNING: event without a uuid: error: {SYNTAX}",
-    ),
-    ({"reason": None}, "INFO: event without a uuid: no status"),
-    ({"uuid": None, "status": "completed"}, "INFO: event without a uuid: completed"),
-    ({"call_uuid": A_LEG, "status": "machine"}, "INFO: event without a uuid: machine"),
-]
+LOGGED: dict[str, dict[str, Any]] = {
+    f"INFO: leg {A_LEG}: completed after 42 s": {"status": "completed", "duration": "42"},
+    f"INFO: leg {A_LEG}: completed": {"status": "completed", "duration": None, "reason": None},
+    f"INFO: leg {A_LEG}: failed: Declined": {"status": "failed", "reason": "Declined"},
+    f"INFO: leg {A_LEG}: transfer": {"type": "transfer", "price": "0.01"},
+    f"WARNING: event without a uuid: error: {SYNTAX}": {"reason": SYNTAX},
+    "INFO: event without a uuid: no status": {"reason": None},
+    "INFO: event without a uuid: completed": {"uuid": None, "status": "completed"},
+    "INFO: event without a uuid: machine": {"call_uuid": A_LEG, "status": "machine"},
+}
 
 
-@pytest.mark.parametrize(("event", "line"), LOGGED, ids=str)
-def test_an_event_is_one_line(conference: InProcess, event: dict[str, Any], line: str) -> None:
+@pytest.mark.parametrize("line", LOGGED)
+def test_an_event_is_one_line(conference: InProcess, line: str) -> None:
+    event = dict(LOGGED[line])
+    if "leg" in line:
+        event["uuid"] = A_LEG
     assert conference.webhook("event", event).status_code == 204
     assert conference.lines == [line]
 
