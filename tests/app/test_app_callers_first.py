@@ -74,7 +74,6 @@ def two_plays(sandbox: FaultySandbox) -> Iterator[list[Future[requests.Response]
 
 
 def press(sandbox: FaultySandbox) -> requests.Response:
-    """Open /stream with the password."""
     return sandbox.request("/stream", auth=("me", PASSWORD))
 
 
@@ -126,7 +125,6 @@ def test_neither_half_requests_nor_slow_bodies_hold_up_a_caller_or_the_end(
 
 
 def unsigned(sandbox: InProcess) -> int:
-    """Send an RTC event without a token; gives the status."""
     over = {"type": "audio:play:done", "body": {}}
     return sandbox.request("/webhooks/rtc", "POST", json=over).status_code
 

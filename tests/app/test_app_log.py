@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import socket
 import uuid
 
 import pytest
@@ -17,21 +16,17 @@ from tests.helpers.sandboxes import InProcess, StartSandbox, browse
 NUMBER = "447700900456"
 
 
-@pytest.mark.parametrize(
-    ("caller", "shown"),
-    [
-        (NUMBER, "…0456"),
-        ("44 7700 900 456", "…0456"),
-        ("tel:+44-7700-900456", "…0456"),
-        (f"sip:{NUMBER}@example.com", "…0456"),
-        ("sip:alice@203.0.113.9:5061", "sip:alice"),
-        ("alice", "alice"),
-        ("1234", "1234"),
-        ("", "Unknown number"),
-    ],
-)
-def test_a_caller_is_the_last_four_digits_of_a_number(caller: str, shown: str) -> None:
-    assert Leg("a", caller, None, None, None, 0).short_caller == shown
+SHOWN = {
+    **dict.fromkeys([NUMBER, "44 7700 900 456", "tel:+44-7700-900456"], "…0456"),
+    f"sip:{NUMBER}@example.com": "…0456",
+    "sip:alice@203.0.113.9:5061": "sip:alice",
+    **{"alice": "alice", "1234": "1234", "": "Unknown number"},
+}
+
+
+@pytest.mark.parametrize("caller", SHOWN)
+def test_a_caller_is_the_last_four_digits_of_a_number(caller: str) -> None:
+    assert Leg("a", caller, None, None, None, 0).short_caller == SHOWN[caller]
 
 
 def test_no_whole_number_is_in_the_log(conference: InProcess) -> None:
@@ -54,10 +49,6 @@ def test_no_password_token_or_key_is_in_the_log(start: StartSandbox) -> None:
     for given in (password, password + "x"):
         sandbox.request("/stream", auth=("me", given))
     sandbox.request(f"/nowhere?password={password}")
-    with socket.create_connection(("localhost", sandbox.port)) as wire:
-        wire.sendall(f"GET /stream?password={password} x HTTP/1.1\r\n\r\n".encode())
-        while wire.recv(1000):
-            pass
     wrong = sandbox.account.sign(iat=1)
     sandbox.webhook("event", {"uuid": call.uuid}, "GET", Authorization=wrong)
     log = sandbox.log.read_text()

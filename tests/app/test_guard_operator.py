@@ -279,7 +279,6 @@ def test_each_route_is_closed_to_strangers(conference: InProcess, method: str, p
 
 @pytest.mark.parametrize("endpoint", ["forgotten", "player.forgotten", "webhooks.forgotten"])
 def test_a_route_that_no_one_thought_about_is_closed(endpoint: str) -> None:
-    """On the app, and on each blueprint."""
     app = create_app(Config())
     app.add_url_rule("/webhooks/forgotten", endpoint, lambda: "secret")
     response = app.test_client().get("/webhooks/forgotten")

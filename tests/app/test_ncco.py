@@ -69,7 +69,6 @@ def test_vonage_may_answer_the_call_first(conference: InProcess) -> None:
 
 @pytest.fixture
 def of_three(start: StartSandbox) -> InProcess:
-    """The app where three start the conference."""
     return start(VOICE_CONFERENCE_QUORUM="3")
 
 

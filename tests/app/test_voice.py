@@ -23,27 +23,19 @@ from tests.helpers.waiting import wait_until
 from voice import Voice
 
 MUSIC = "https://example.com/a.mp3"
+UNEXPECTED = {"empty": b"", "other JSON": b"[]", "no text": b"\xff\xfe\0", "deep": b"[" * 60_000}
 FAULTS: dict[str, tuple[Fault, int, str]] = {
     "401": (Fault(401), 502, "Check VONAGE_APPLICATION_ID, VONAGE_PRIVATE_KEY"),
     "403": (Fault(403), 502, "Check VONAGE_APPLICATION_ID, VONAGE_PRIVATE_KEY"),
     "404": (Fault(404), 409, "has no such call (ended, not answered yet, or in another region)"),
-    "429 with Retry-After": (
-        Fault(429, headers={"Retry-After": "60"}),
-        503,
-        "rate limit is reached (429). Try again in 60 s",
-    ),
     "400": (Fault(400, b'{"title": "Bad", "detail": "no such level"}'), 502, "no such level"),
     "500": (Fault(500), 502, "answered 500"),
-    "503 with an HTML body": (
-        Fault(503, b"<html><h1>Out\n to lunch</h1></html>"),
-        502,
-        "answered 503: Out to lunch",
-    ),
+    "HTML": (Fault(503, b"<h1>Out\n to lunch</h1>"), 502, "answered 503: Out to lunch"),
     "a redirection to nowhere": (Fault(304, b""), 502, "answered 304: no reason"),
-    "200 with an empty body": (Fault(200, b""), 502, "returned an unexpected body"),
-    "200 with other JSON": (Fault(200, b"[]"), 502, "returned an unexpected body"),
-    "200 that is not text": (Fault(200, b"\xff\xfe\x00"), 502, "returned an unexpected body"),
-    "200 nested deep": (Fault(200, b"[" * 60_000), 502, "returned an unexpected body"),
+    **{
+        f"200, but {what}": (Fault(200, body), 502, "returned an unexpected body")
+        for what, body in UNEXPECTED.items()
+    },
 }
 
 

@@ -22,13 +22,6 @@ def test_a_status_that_ends_a_leg(conference: InProcess, status: str, method: st
     assert browse(conference, "/stream").status_code == 409
 
 
-@pytest.mark.parametrize("status", ["ringing", "machine", "news"])
-def test_another_status_leaves_the_leg_on_the_line(conference: InProcess, status: str) -> None:
-    call = conference.dial()
-    call.event(status)
-    assert browse(conference, "/stream").status_code == 200
-
-
 # The log
 
 SYNTAX = "Syntax error in NCCO. Invalid value type or action."
