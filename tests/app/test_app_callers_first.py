@@ -6,9 +6,10 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import cycle, islice, product
 from pathlib import Path
 from threading import Event, Thread
 
@@ -21,40 +22,31 @@ from tests.helpers.sandboxes import InProcess, Process
 from tests.helpers.waiting import wait_until
 
 PASSWORD = "open sesame"
-SERVERS = ["python app.py", "granian"]
+KILLS_AFTER = 1  # seconds
 LINES = 40
 ROUTES = [
-    *[
-        "POST /webhooks/answer",
-        "GET /webhooks/answer",
-        "POST /webhooks/event",
-        "POST /webhooks/rtc",
-    ],
-    *["POST /stream", "GET /stream", "POST /stream/stop", "POST /", "GET /", "POST /nowhere"],
-    *["POST /static/hold-music.mp3", "PUT /webhooks/rtc", "POST /webhooks/rtc/"],
+    *["POST /webhooks/answer", "GET /webhooks/answer", "POST /webhooks/event"],
+    *["POST /webhooks/rtc", "PUT /webhooks/rtc", "POST /webhooks/rtc/", "POST /nowhere"],
+    *["POST /stream", "GET /stream", "POST /stream/stop", "POST /", "GET /"],
+    "POST /static/hold-music.mp3",
 ]
-TOKENS = {
-    "no token": "",
-    "a wrong token": "Authorization: Bearer a.b.c\r\n",
-    "a wrong password": "Authorization: Basic eDp4\r\n",
-}
-BODIES = {
-    "half a body": ("Content-Length: 100\r\n", b"{"),
-    "half a chunk": ("Transfer-Encoding: chunked\r\n", b"64\r\n{"),
-}
+TOKENS = ["", "Authorization: Bearer a.b.c\r\n", "Authorization: Basic eDp4\r\n"]
+LENGTH = "Content-Length: 100\r\n"
+BODIES = [(LENGTH, b"{"), ("Transfer-Encoding: chunked\r\n", b"64\r\n{")]
 
 
 def make(make_process: Process, copy: Path, server: str, workers: int = 1) -> FaultySandbox:
     """A sandbox, to be entered, whose app has every secret, under this server.
 
-    Under granian it is started as docs/production.md says, with so many processes.
+    Under granian it is started as docs/production.md says, but for how soon it is killed, with so
+    many processes.
     """
     port = str(free_port())
     command = None
     if server == "granian":
         granian = [sys.executable, "-m", "granian", "--interface", "wsgi", "--factory"]
         granian += ["app:create_app", "--port", port, "--blocking-threads", "4"]
-        granian += ["--workers-kill-timeout", "3", "--workers", str(workers)]
+        granian += ["--workers-kill-timeout", str(KILLS_AFTER), "--workers", str(workers)]
         command = ["sh", "-c", 'cd "$0" && exec "$@"', str(copy), *granian]
     return make_process(command, HOST="127.0.0.1", PORT=port, STREAM_PASSWORD=PASSWORD)
 
@@ -64,16 +56,6 @@ def wait_for_start(sandbox: FaultySandbox) -> None:
     wait_until(
         lambda: re.search("Started worker-|Running on", sandbox.log.read_text()), "the start"
     )
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def sandbox(
-    request: pytest.FixtureRequest, copy: Path, make_process: Process
-) -> Iterator[FaultySandbox]:
-    """The app as a process."""
-    with make(make_process, copy, request.param) as sandbox:
-        wait_for_start(sandbox)
-        yield sandbox
 
 
 @contextmanager
@@ -90,30 +72,48 @@ def two_plays(sandbox: FaultySandbox) -> Iterator[list[Future[requests.Response]
             yield playing
         finally:
             sandbox.released.set()
-
-
-@pytest.fixture
-def busy(sandbox: FaultySandbox) -> Iterator[FaultySandbox]:
-    """The app beside two plays that hang."""
-    with two_plays(sandbox) as playing:
-        yield sandbox
-        assert not any(one.done() for one in playing)
-    sandbox.hang_up_all()
-    sandbox.calls.clear()
+            sandbox.hang_up_all()
+            sandbox.calls.clear()
 
 
 def press(sandbox: FaultySandbox) -> requests.Response:
     """Open /stream with the password."""
-    return requests.get(f"{sandbox.app_url}/stream", auth=("me", PASSWORD), timeout=20)
+    return sandbox.request("/stream", auth=("me", PASSWORD))
 
 
-def connect(sandbox: FaultySandbox, head: str, begun: bytes = b"") -> socket.socket:
+def connect(sandbox: FaultySandbox, route: str, head: str, begun: bytes = b"") -> socket.socket:
     """Send the head of a request, and what there is of its body."""
     line = socket.create_connection((sandbox.host, sandbox.port))
-    method, path = head.split("\r\n")[0].split()
-    rest = head.partition("\r\n")[2]
-    line.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{rest}\r\n".encode() + begun)
+    line.sendall(f"{route} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode() + begun)
     return line
+
+
+@contextmanager
+def half_requests(
+    sandbox: FaultySandbox, head: str, begun: bytes = b""
+) -> Iterator[list[socket.socket]]:
+    """So many at all routes, as long as the block lasts."""
+    with ExitStack() as stack:
+        routes = islice(cycle(ROUTES), LINES)
+        yield [stack.enter_context(connect(sandbox, route, head, begun)) for route in routes]
+
+
+@contextmanager
+def drip(lines: list[socket.socket]) -> Iterator[None]:
+    """Send a byte to each now and then."""
+    enough = Event()
+
+    def send() -> None:
+        while not enough.wait(0.1):
+            for line in lines:
+                with suppress(OSError):
+                    line.sendall(b" ")
+
+    dripping = Thread(target=send)
+    dripping.start()
+    yield
+    enough.set()
+    dripping.join()
 
 
 def answered_within_a_second(sandbox: FaultySandbox) -> None:
@@ -122,99 +122,49 @@ def answered_within_a_second(sandbox: FaultySandbox) -> None:
     assert time.monotonic() - began < 1
 
 
-@pytest.mark.parametrize("body", BODIES)
-@pytest.mark.parametrize("token", TOKENS)
-def test_half_requests_at_every_route_hold_up_no_caller(
-    busy: FaultySandbox, token: str, body: str
+@pytest.mark.parametrize("server", ["python app.py", "granian"])
+def test_neither_half_requests_nor_slow_bodies_hold_up_a_caller_or_the_end(
+    copy: Path, make_process: Process, server: str
 ) -> None:
-    length, begun = BODIES[body]
-    with ExitStack() as lines:
-        for number in range(LINES):
-            route = ROUTES[number % len(ROUTES)]
-            lines.enter_context(connect(busy, f"{route}\r\n{TOKENS[token]}{length}", begun))
-        for _ in range(4):
-            answered_within_a_second(busy)
+    heads = [(token + length, begun) for token, (length, begun) in product(TOKENS, BODIES)]
+    with make(make_process, copy, server) as sandbox:
+        wait_for_start(sandbox)
+        for head, begun in [*heads, (LENGTH, b"")]:
+            with two_plays(sandbox) as playing, half_requests(sandbox, head, begun) as lines:
+                with drip([] if begun else lines):
+                    for _ in range(8):
+                        answered_within_a_second(sandbox)
+                assert not any(one.done() for one in playing)
+        with two_plays(sandbox) as playing, half_requests(sandbox, LENGTH, b"{"):
+            answered_within_a_second(sandbox)
+            began = time.monotonic()
+            sandbox.app.terminate()
+            assert sandbox.app.wait(10) == 0
+            assert time.monotonic() - began < KILLS_AFTER + 2
+            for one in playing:
+                assert isinstance(one.exception(), requests.ConnectionError)
 
 
-@pytest.mark.parametrize(
-    "path", ["/webhooks/rtc", "/webhooks/answer", "/webhooks/event", "/stream"]
-)
-def test_half_requests_at_one_route_hold_up_no_caller(busy: FaultySandbox, path: str) -> None:
-    with ExitStack() as lines:
-        for _ in range(LINES):
-            head = f"POST {path}\r\nContent-Length: 100\r\n"
-            lines.enter_context(connect(busy, head, b"{"))
-        for _ in range(4):
-            answered_within_a_second(busy)
-
-
-def test_bodies_of_a_byte_now_and_then_hold_up_no_caller(busy: FaultySandbox) -> None:
-    enough = Event()
-    with ExitStack() as stack:
-        lines = []
-        for number in range(LINES):
-            head = f"{ROUTES[number % len(ROUTES)]}\r\nContent-Length: 100\r\n"
-            lines.append(stack.enter_context(connect(busy, head)))
-
-        def drip() -> None:
-            while not enough.wait(0.1):
-                for line in lines:
-                    with suppress(OSError):
-                        line.sendall(b" ")
-
-        dripping = Thread(target=drip)
-        dripping.start()
-        for _ in range(8):
-            answered_within_a_second(busy)
-        enough.set()
-        dripping.join()
+def unsigned(sandbox: InProcess) -> int:
+    """Send an RTC event without a token; gives the status."""
+    over = {"type": "audio:play:done", "body": {}}
+    return sandbox.request("/webhooks/rtc", "POST", json=over).status_code
 
 
 def test_a_second_unsigned_event_at_a_time_is_refused(conference: InProcess) -> None:
-    over = {"type": "audio:play:done", "body": {}}
-    with connect(conference, "POST /webhooks/rtc\r\nContent-Length: 2\r\n", b"{") as line:
-        send = unsigned(conference, over)
-        refused = wait_until(lambda: send() == 503, "a refusal")
-        assert refused
-        signed = conference.send("POST", "/webhooks/rtc", over)
-        assert signed is not None
-        assert signed.status_code == 204  # it has shown its token
+    with connect(conference, "POST /webhooks/rtc", "Content-Length: 2\r\n", b"{") as line:
+        wait_until(lambda: unsigned(conference) == 503, "a refusal")
+        assert conference.webhook("rtc", {}).status_code == 204  # it has shown its token
         line.sendall(b"}")
         assert line.recv(100).split()[1] == b"204"
-    assert send() == 204
+    assert unsigned(conference) == 204
     assert "POST /webhooks/rtc: 503" in conference.log.read_text()
 
 
 def test_an_unsigned_event_that_is_broken_off_is_in_no_ones_way(conference: InProcess) -> None:
-    send = unsigned(conference, {})
-    with connect(conference, "POST /webhooks/rtc\r\nContent-Length: 2\r\n", b"{"):
-        wait_until(lambda: send() == 503, "a refusal")
-    wait_until(lambda: send() == 204, "its end")
-
-
-def unsigned(sandbox: InProcess, event: Mapping[str, object]) -> Callable[[], int]:
-    """What sends an RTC event without a token, and gives the status."""
-    url = f"{sandbox.app_url}/webhooks/rtc"
-    return lambda: requests.post(url, json=event, timeout=5).status_code
-
-
-@pytest.mark.parametrize("server", SERVERS)
-def test_the_server_ends_within_5_seconds_whatever_hangs(
-    copy: Path, make_process: Process, server: str
-) -> None:
-    with make(make_process, copy, server) as sandbox, ExitStack() as stack:
-        wait_for_start(sandbox)
-        playing = stack.enter_context(two_plays(sandbox))
-        for number in range(LINES):
-            head = f"{ROUTES[number % len(ROUTES)]}\r\nContent-Length: 100\r\n"
-            stack.enter_context(connect(sandbox, head, b"{"))
-        answered_within_a_second(sandbox)
-        began = time.monotonic()
-        sandbox.app.terminate()
-        assert sandbox.app.wait(10) == 0
-        assert time.monotonic() - began < 5
-        for one in playing:
-            assert isinstance(one.exception(), requests.ConnectionError)
+    with connect(conference, "POST /webhooks/rtc", "Content-Length: 2\r\n", b"{"):
+        wait_until(lambda: unsigned(conference) == 503, "a refusal")
+    wait_until(lambda: unsigned(conference) == 204, "its end")
 
 
 def test_two_processes_share_who_is_on_the_line(copy: Path, make_process: Process) -> None:

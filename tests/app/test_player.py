@@ -1,14 +1,24 @@
-"""/stream and /stream/stop: audio into the active call, through the SDK, over TLS."""
+"""/stream and /stream/stop: into which legs the audio goes, and what is said and kept of it."""
 
 from __future__ import annotations
 
+import time
 import uuid
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
-import requests
 
-from tests.helpers.sandboxes import InProcess, StartSandbox, browse
+from calls import AudioNote, open_calls
+from tests.helpers.faults import Fault
+from tests.helpers.sandboxes import InProcess, StartSandbox, browse, error_of
+from tests.helpers.waiting import wait_until
+
+PATHS = pytest.mark.parametrize("path", ["/stream", "/stream/stop"])
+STARTED = Fault(200, b'{"message": "Stream started", "uuid": "a"}')
+
+
+# The active call
 
 
 def test_music_plays_into_the_leg_that_joined_last(stream: InProcess) -> None:
@@ -18,193 +28,296 @@ def test_music_plays_into_the_leg_that_joined_last(stream: InProcess) -> None:
     assert first.playing is None
 
 
-def test_vonage_gets_the_public_address_though_stream_is_opened_at_localhost(
-    conference: InProcess,
-) -> None:
-    call = conference.dial()
+def test_everyone_in_the_conference_hears_the_music_and_its_end(conference: InProcess) -> None:
+    callers = [conference.dial() for _ in range(3)]
+    uuids = {caller.uuid for caller in callers}
+    response = browse(conference, "/stream").json()
+    for caller in callers:
+        caller.hears("hears music: hold-music.mp3, 32 s")
+    assert response["message"] == "Sent hold-music.mp3 to all 3 callers"
+    assert {leg["uuid"] for leg in response["legs"]} == uuids
+    response = browse(conference, "/stream/stop").json()
+    for caller in callers:
+        caller.hears("hears the music stop")
+    assert response["message"] == "Stopped for all 3 callers"
+    assert {leg["uuid"] for leg in response["legs"]} == uuids
+
+
+def test_music_reaches_no_other_conference(conference: InProcess, start: StartSandbox) -> None:
+    url = conference.environment["CALLS_URL"]
+    start(VOICE_CONFERENCE_NAME="Another Conference", CALLS_URL=url).dial()
+    caller = conference.dial()
+    assert len(open_calls(url, conference.account.application_id).live()) == 2
     browse(conference, "/stream").raise_for_status()
-    call.hears("hears music: hold-music.mp3, 32 s")
-    assert call.playing == f"{conference.public_url}/static/hold-music.mp3"
+    assert [asked.path for asked in conference.asked] == [f"/v1/calls/{caller.uuid}/stream"]
 
 
-def test_only_what_is_set_is_sent_to_vonage(conference: InProcess) -> None:
-    conference.dial()
-    browse(conference, "/stream")
-    music = f"{conference.public_url}/static/hold-music.mp3"
-    assert conference.asked[0].body == {"stream_url": [music]}
-
-
-def test_the_settings_for_loop_and_level_are_sent(start: StartSandbox) -> None:
-    sandbox = start(VOICE_STREAM_LOOP="0", VOICE_STREAM_LEVEL="0.5")
-    sandbox.dial()
-    browse(sandbox, "/stream")
-    assert (sandbox.asked[0].body["loop"], sandbox.asked[0].body["level"]) == (0, 0.5)
-
-
-def test_loop_and_level_can_be_given_for_once(start: StartSandbox) -> None:
-    sandbox = start(VOICE_STREAM_LOOP="0", VOICE_STREAM_LEVEL="0.5")
-    call = sandbox.dial()
-    browse(sandbox, "/stream", loop="3", level="-1")
-    call.hears("3 times at level -1")
-    browse(sandbox, "/stream")
-    call.hears("forever at level 0.5")
-
-
-def test_another_audio_address_can_be_given_for_once(conference: InProcess) -> None:
-    conference.dial()
-    browse(conference, "/stream", url="https://example.com/closing.mp3").raise_for_status()
-    browse(conference, "/stream").raise_for_status()
-    urls = [asked.body["stream_url"] for asked in conference.asked]
-    assert urls == [
-        ["https://example.com/closing.mp3"],
-        [f"{conference.public_url}/static/hold-music.mp3"],
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("url", "closing.mp3"),
-        ("url", "http://10.0.0.1/a"),
-        ("loop", "-1"),
-        ("loop", "x"),
-        ("level", "1.1"),
-        ("level", "0.55"),
-    ],
-)
-def test_a_parameter_out_of_range_gets_400(conference: InProcess, name: str, value: str) -> None:
-    conference.dial()
-    response = browse(conference, "/stream", **{name: value})
-    assert response.status_code == 400
-    assert response.json()["error"].startswith(f"{name} must be")
-    assert conference.asked == []
-
-
-def test_stop_stops_it(conference: InProcess) -> None:
-    call = conference.dial()
-    browse(conference, "/stream").raise_for_status()
-    call.hears("hears music")
-    browse(conference, "/stream/stop").raise_for_status()
-    call.hears("hears the music stop")
-
-
-@pytest.mark.parametrize("how", ["params", "data"])
-def test_a_post_does_the_same_as_a_get(conference: InProcess, how: str) -> None:
-    call = conference.dial()
-    given = {"params": {"loop": "0"}} if how == "params" else {"data": {"loop": "0"}}
-    requests.post(f"{conference.app_url}/stream", timeout=5, **given).raise_for_status()  # type: ignore[arg-type]
-    call.hears("forever")
-
-
-def test_one_leg_can_be_named(conference: InProcess) -> None:
-    first, last = conference.dial(), conference.dial()
-    browse(conference, "/stream", uuid=first.uuid).raise_for_status()
+def test_one_leg_can_be_named_in_either_spelling(conference: InProcess) -> None:
+    first, last = conference.dial({"uuid": uuid.UUID(int=1).hex}), conference.dial()
+    browse(conference, "/stream", uuid=str(uuid.UUID(int=1))).raise_for_status()
     first.hears("hears music")
     assert last.playing is None
-
-
-def test_one_leg_can_be_stopped(conference: InProcess) -> None:
-    first, last = conference.dial(), conference.dial()
     browse(conference, "/stream").raise_for_status()
     browse(conference, "/stream/stop", uuid=first.uuid).raise_for_status()
     first.hears("hears the music stop")
     assert last.playing is not None
 
 
-def test_a_leg_can_be_named_in_either_spelling(conference: InProcess) -> None:
-    call = conference.dial({"uuid": "63f618634a514f6b86e146edebcf9356"})
-    browse(conference, "/stream", uuid="63f61863-4a51-4f6b-86e1-46edebcf9356").raise_for_status()
-    call.hears("hears music")
-
-
-@pytest.mark.parametrize("value", ["../../v2/calls", "1?a=b", "a" * 36])
-def test_a_uuid_that_is_none_gets_404_and_changes_no_path(
-    conference: InProcess, value: str
+@PATHS
+@pytest.mark.parametrize("value", ["", "../../v2/calls", "1?a=b", "a" * 36, str(uuid.UUID(int=1))])
+def test_a_uuid_that_is_not_on_the_line_gets_404(
+    conference: InProcess, path: str, value: str
 ) -> None:
     conference.dial()
-    assert browse(conference, "/stream", uuid=value).status_code == 404
+    assert browse(conference, path, uuid=value).status_code == 404
     assert conference.asked == []
 
 
-def test_a_uuid_that_is_not_on_the_line_gets_404(conference: InProcess) -> None:
-    conference.dial()
-    assert browse(conference, "/stream", uuid=str(uuid.uuid4())).status_code == 404
-    assert conference.asked == []
-
-
-@pytest.mark.parametrize("path", ["/stream", "/stream/stop"])
+@PATHS
 def test_with_no_one_on_the_line_it_says_to_dial(conference: InProcess, path: str) -> None:
-    response = browse(conference, path)
-    assert response.status_code == 409
-    assert response.json()["error"] == "No one is on the line. Dial the number first."
+    error = error_of(browse(conference, path), 409)
+    assert error == "No one is on the line. Dial the number first."
 
 
-@pytest.mark.parametrize("setting", ["VONAGE_APPLICATION_ID", "VONAGE_PRIVATE_KEY"])
-def test_a_missing_credential_is_named_before_anything_else(
-    start: StartSandbox, setting: str
-) -> None:
-    sandbox = start(**{setting: ""})
+ID, KEY = "VONAGE_APPLICATION_ID", "VONAGE_PRIVATE_KEY"
+
+
+@pytest.mark.parametrize("missing", [[ID], [KEY], [ID, KEY]], ids=" and ".join)
+def test_missing_credentials_are_named_first(start: StartSandbox, missing: list[str]) -> None:
+    sandbox = start(**dict.fromkeys(missing, ""))
     assert sandbox.dial().ncco
     for path in ("/stream?loop=x&uuid=y", "/stream/stop"):
-        response = browse(sandbox, path)
-        assert response.status_code == 503
-        assert response.json()["error"] == f"Set {setting}: needed by /stream."
+        error = error_of(browse(sandbox, path), 503)
+        assert error == f"Set {' and '.join(missing)}: needed by /stream."
 
 
-def test_without_any_credentials_both_are_named(start: StartSandbox) -> None:
-    response = browse(start(VONAGE_APPLICATION_ID="", VONAGE_PRIVATE_KEY=""), "/stream")
-    assert "VONAGE_APPLICATION_ID and VONAGE_PRIVATE_KEY" in response.json()["error"]
+# What goes to Vonage
 
 
-@pytest.mark.parametrize("path", ["/stream", "/stream/stop"])
-def test_head_starts_and_stops_nothing(conference: InProcess, path: str) -> None:
+def test_vonage_gets_the_public_address_and_only_what_is_set(conference: InProcess) -> None:
     conference.dial()
-    assert requests.head(f"{conference.app_url}{path}", timeout=5).status_code == 405
+    browse(conference, "/stream").raise_for_status()
+    music = f"{conference.public_url}/static/hold-music.mp3"
+    assert conference.asked[0].body == {"stream_url": [music]}
+
+
+def test_a_request_may_replace_url_loop_and_level(start: StartSandbox) -> None:
+    ours, other = "https://example.com/ours.mp3", "https://example.com/a.mp3?b=1&c=2"
+    settings = {"VOICE_STREAM_URL": ours, "VOICE_STREAM_LOOP": "0", "VOICE_STREAM_LEVEL": "0.5"}
+    sandbox = start(**settings)
+    sandbox.dial()
+    for given in ({}, {"url": other, "loop": "3", "level": "-1"}, {}):
+        browse(sandbox, "/stream", **given).raise_for_status()
+    as_set = {"stream_url": [ours], "loop": 0, "level": 0.5}
+    as_given = {"stream_url": [other], "loop": 3, "level": -1}
+    assert [asked.body for asked in sandbox.asked] == [as_set, as_given, as_set]
+
+
+@pytest.mark.parametrize("where", ["params", "data"])
+def test_a_post_does_the_same_as_a_get(conference: InProcess, where: str) -> None:
+    call = conference.dial()
+    conference.request("/stream", "POST", **{where: {"loop": "0"}}).raise_for_status()
+    call.hears("forever")
+
+
+@pytest.mark.parametrize("path", ["/stream", "/stream/stop", "/webhooks/answer", "/webhooks/event"])
+def test_head_neither_joins_nor_starts_nor_stops(conference: InProcess, path: str) -> None:
+    call = conference.dial()
+    for leg in (call.uuid, str(uuid.uuid4())):
+        given = {"uuid": leg}
+        if path == "/webhooks/event":
+            given["status"] = "completed"
+        headers = {"Authorization": conference.account.sign()}
+        response = conference.request(path, "HEAD", params=given, headers=headers)
+        assert response.status_code == 405
     assert conference.asked == []
+    assert [leg.uuid for leg in conference.store.live()] == [call.uuid]
 
 
-def test_another_method_gets_405_and_is_logged(conference: InProcess) -> None:
-    response = requests.put(f"{conference.app_url}/stream", timeout=5)
-    assert response.status_code == 405
-    assert {"GET", "POST"} <= set(response.headers["Allow"].split(", "))
-    assert "PUT /stream: 405" in conference.log.read_text()
+# What is said of it
 
 
-def test_an_unknown_path_gets_404_and_the_log_names_the_right_ones(conference: InProcess) -> None:
-    stranger = {"Host": "a.ngrok.example"}
-    url = f"{conference.app_url}/webhooks/events?from=447700900123"
-    response = requests.post(url, headers=stranger, data="{}", timeout=5)
-    assert response.status_code == 404
-    lines = conference.log.read_text().splitlines()
-    [line] = [line for line in lines if "/webhooks/events" in line]
-    for part in ("WARNING", "/webhooks/answer", "/webhooks/event."):
-        assert part in line
-    assert "447700900123" not in line
+def test_one_sentence_says_what_a_play_did(conference: InProcess) -> None:
+    """In the log, in JSON, and in what happened; a failure's sentence once, however many legs."""
+    reached = [conference.dial() for _ in range(2)]
+    lost = [conference.dial_at("localhost:9000"), conference.dial_at("localhost:9000")]
+    answer = browse(conference, "/stream").json()
+    for caller in reached:
+        caller.hears("hears music")
+    sentence = "Sent hold-music.mp3 to 2 of 4 callers"
+    why = (
+        "The audio's address https://localhost:9000/static/hold-music.mp3 is not on the public "
+        "internet, where Vonage could fetch it. Set PUBLIC_URL"
+    )
+    assert answer["message"] == sentence
+    assert {leg["uuid"]: leg.get("error") for leg in answer["legs"]} == {
+        **{caller.uuid: None for caller in reached},
+        **dict.fromkeys(lost, f"{why}."),
+    }
+    [news] = [line for line in conference.told() if "Sent" in line.text]
+    assert (news.text, news.bad) == (f"{sentence}; {why}", True)
+    [line] = [line for line in conference.lines if "Sent" in line]
+    said, _, uuids = line.rpartition(" (")
+    assert said == f"WARNING: {sentence}; {why}"
+    assert sorted(uuids.removesuffix(")").split(", ")) == sorted(lost)
+
+
+def test_one_sentence_says_what_a_stop_did(conference: InProcess) -> None:
+    callers = [conference.dial() for _ in range(2)]
+    browse(conference, "/stream/stop").raise_for_status()
+    callers[0].over.set()  # its completed event is on the way
+    for caller in callers:
+        browse(conference, "/stream/stop", uuid=caller.uuid)
+    why = f"Vonage at localhost:{conference.api_port} has no such call"
+    told = [line for line in reversed(conference.told()) if "Stopped" in line.text]
+    said = [(line.bad, line.text.partition(" (")[0]) for line in told]
+    assert said == [
+        (False, "Stopped for all 2 callers"),
+        (True, f"Stopped for no one; {why}"),
+        (False, "Stopped for the caller"),
+    ]
+    logged = [line.partition(" (")[0] for line in conference.lines if "Stopped" in line]
+    assert logged == [f"{'WARNING' if bad else 'INFO'}: {text}" for bad, text in said]
+
+
+def test_no_such_call_is_said_only_if_it_is_so_of_all(conference: InProcess) -> None:
+    for _ in range(2):
+        conference.dial()
+    conference.faults = [Fault(404), Fault(500)]
+    assert "answered 500" in error_of(browse(conference, "/stream"), 502)
 
 
 def test_no_part_of_the_audios_address_but_its_name_is_said(start: StartSandbox) -> None:
     sandbox = start(VOICE_STREAM_URL="https://user:hush@example.com/a/b%20c.mp3?key=hush")
     sandbox.dial()
     assert browse(sandbox, "/stream").json()["message"] == "Sent b c.mp3 to the caller"
-    assert sandbox.told()[0].text == "Sent b c.mp3 to the caller"
-    assert "INFO: Sent b c.mp3 to the caller\n" in sandbox.log.read_text()
+    assert "Sent b c.mp3 to the caller" in [news.text for news in sandbox.told()]
+    assert "INFO: Sent b c.mp3 to the caller" in sandbox.lines
     assert "hush" not in sandbox.log.read_text()
 
 
-def test_netrc_is_not_sent_to_vonage(
-    start: StartSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither the home folder's, nor one that the environment names."""
-    (tmp_path / ".netrc").write_text("default login someone password secret\n")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
-    sandbox = start(fresh=True)
-    sandbox.dial()
-    browse(sandbox, "/stream").raise_for_status()
-    assert sandbox.asked[0].authorization.startswith("Bearer ")
+# What is kept of it
 
 
-def test_a_proxy_of_the_environment_is_used(regions: InProcess, connected: set[str]) -> None:
-    regions.dial(region="api-us-3.vonage.com")
-    browse(regions, "/stream").raise_for_status()
-    assert connected == {"api-us-3.vonage.com:443"}
+def notes(sandbox: InProcess) -> dict[str, AudioNote | None]:
+    """What is known of each caller's audio."""
+    return {leg.uuid: leg.audio for leg in sandbox.store.live()}
+
+
+def test_stream_notes_what_it_sent_and_stop_that_it_stopped(conference: InProcess) -> None:
+    """Without a word from Vonage about the audio."""
+    first, last = conference.dial(), conference.dial()
+    conference.faults = [STARTED]
+    began = time.time()
+    browse(conference, "/stream", uuid=first.uuid).raise_for_status()
+    assert notes(conference) == {first.uuid: AudioNote("sent", "hold-music.mp3"), last.uuid: None}
+    browse(conference, "/stream/stop", uuid=first.uuid).raise_for_status()
+    assert notes(conference) == {first.uuid: AudioNote("stopped"), last.uuid: None}
+    assert began <= conference.store.live()[1].audio_at <= time.time()
+
+
+def test_what_vonage_said_meanwhile_is_not_overwritten(conference: InProcess) -> None:
+    call = conference.dial()
+    conference.faults = [STARTED]
+    conference.released.clear()
+    playing = {"type": "audio:play", "body": {"channel": {"id": call.uuid}}}
+    with ThreadPoolExecutor(1) as operator:
+        pressed = operator.submit(browse, conference, "/stream")
+        wait_until(lambda: conference.asked)
+        assert conference.webhook("rtc", playing).status_code == 204
+        assert not pressed.done()
+        conference.released.set()
+        pressed.result().raise_for_status()
+    assert notes(conference) == {call.uuid: AudioNote("playing")}
+
+
+def test_a_leg_that_was_not_reached_is_noted_so(conference: InProcess) -> None:
+    call = conference.dial(pick_up=False)
+    error = browse(conference, "/stream").json()["error"]
+    assert notes(conference) == {call.uuid: AudioNote("unreached", error.removesuffix("."))}
+
+
+# Parameters: nothing else plays than was meant
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("/stream?ulr=https://example.com/a.mp3", "ulr"),
+        ("/stream?url=https://cdn.example.com/a.mp3?Expires=1&Signature=abc", "Signature"),
+        ("/stream/stop?url=https://example.com/a.mp3", "url"),
+    ],
+)
+def test_an_unknown_parameter_is_named(conference: InProcess, asked: str, name: str) -> None:
+    conference.dial()
+    error = error_of(browse(conference, asked), 400)
+    assert f"has no parameter {name}," in error
+    assert "write each & of that address as %26" in error
+    assert conference.asked == []
+
+
+def test_an_address_with_its_ampersand_written_so_plays_whole(conference: InProcess) -> None:
+    conference.dial()
+    url = "https://cdn.example.com/a.mp3?Expires=1&Signature=abc"
+    browse(conference, "/stream?url=" + url.replace("&", "%26")).raise_for_status()
+    assert conference.asked[0].body["stream_url"] == [url]
+
+
+WRONG = [
+    *["url=", "url=closing.mp3", "url=http://10.0.0.1/a?key=hush"],
+    *["loop=", "loop=-1", "loop=x", "level=", "level=1.1", "level=0.55"],
+]
+
+
+@pytest.mark.parametrize("given", WRONG)
+def test_a_parameter_out_of_range_gets_400(conference: InProcess, given: str) -> None:
+    conference.dial()
+    error = error_of(browse(conference, f"/stream?{given}"), 400)
+    assert error.startswith(f"{given.partition('=')[0]} must be ")
+    assert "hush" not in conference.log.read_text()
+    assert conference.asked == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"json": {"uuid": "63f61863"}},
+        {"data": b"uuid", "headers": {"Content-Type": "text/plain"}},
+        {"data": b"x", "headers": {"Content-Type": "multipart/form-data"}},
+        {"files": {"uuid": b"63f61863"}, "data": {"loop": "0"}},
+        {"data": {"uuid": "63f61863"}, "method": "GET"},
+    ],
+    ids=["JSON", "text", "a form that is none", "a form with a file", "a form by GET"],
+)
+def test_what_no_one_would_look_at_is_refused(conference: InProcess, given: dict[str, Any]) -> None:
+    conference.dial()
+    error = error_of(conference.request("/stream", **{"method": "POST", **given}), 400)
+    assert error.startswith("Parameters go into the address")
+    assert conference.asked == []
+
+
+MANY = 65_000
+LONG = {
+    "loop": "9" * MANY,
+    "level": "9" * MANY,
+    "url": "@" * MANY,
+    "url of one host": f"http://{'9.' * (MANY // 2)}",
+    "url of digits": "9" * MANY,
+    "uuid": "a" * MANY,
+    "9" * MANY: "x",
+}
+
+
+@pytest.mark.parametrize("name", LONG, ids=lambda name: name[:20])
+def test_a_message_about_a_long_value_costs_nothing(conference: InProcess, name: str) -> None:
+    conference.dial()
+    body = f"{name.split()[0]}={LONG[name]}"
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    for _ in range(2):  # the first may import something
+        began = time.process_time()
+        response = conference.request("/stream", "POST", data=body, headers=headers)
+        took = time.process_time() - began
+    assert took < 0.2
+    assert response.status_code in (400, 404)
+    assert len(response.text) < 1_000
+    assert conference.asked == []

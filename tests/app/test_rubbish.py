@@ -11,19 +11,14 @@ import http.client
 import json
 import os
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
-from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app import create_app
-from calls import ENDS, Calls, open_calls
-from config import Config
+from calls import ENDS
 from tests.helpers.sandboxes import InProcess, StartSandbox
 
 EXAMPLES = settings(
@@ -122,15 +117,8 @@ paths = st.sampled_from([*WEBHOOKS, "/stream", "/"])
     body=st.binary(max_size=300),
     headers=headers,
 )
-def test_any_bytes(
-    open_app: InProcess,
-    path: str,
-    method: str,
-    query: bytes,
-    body: bytes,
-    headers: dict[str, str],
-) -> None:
-    send(open_app, method, f"{path}?{quote(query, safe='=&%+')}", body, headers)
+def test_any_bytes(open_app: InProcess, path: str, method: str, query: bytes, **rest: Any) -> None:
+    send(open_app, method, f"{path}?{quote(query, safe='=&%+')}", **rest)
 
 
 @EXAMPLES
@@ -174,15 +162,6 @@ def test_json_made_to_hurt(open_app: InProcess, body: str) -> None:
 # A finished call
 
 
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FlaskClient, Calls]]:
-    """A client of an app that takes unsigned webhooks, and its list of calls."""
-    path: Path = tmp_path_factory.mktemp("calls") / "calls.sqlite3"
-    url = f"sqlite:///{path}"
-    app = create_app(Config.from_text({"CALLS_URL": url}))
-    yield app.test_client(), open_calls(url, "")
-
-
 @st.composite
 def replays(draw: st.DrawFn) -> list[tuple[str, dict[str, str]]]:
     """The webhooks of a finished call, each once or more, in any order."""
@@ -198,9 +177,9 @@ def replays(draw: st.DrawFn) -> list[tuple[str, dict[str, str]]]:
 @EXAMPLES
 @given(webhooks=replays())
 def test_the_webhooks_of_a_finished_call_leave_no_one_on_the_line(
-    app: tuple[FlaskClient, Calls], webhooks: list[tuple[str, dict[str, str]]]
+    open_app: InProcess, webhooks: list[tuple[str, dict[str, str]]]
 ) -> None:
-    client, calls = app
+    client = open_app.flask.test_client()
     for path, parameters in webhooks:
         assert client.post(f"/webhooks/{path}", json=parameters).status_code in (200, 204)
-    assert calls.live() == []
+    assert open_app.store.live() == []

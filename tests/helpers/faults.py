@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -142,6 +143,18 @@ class FaultySandbox(Sandbox):
         if pick_up:
             call.pick_up()
         return call
+
+    def webhook(
+        self, path: str, given: Any, method: str = "POST", **headers: str | None
+    ) -> requests.Response:
+        """Send what Vonage sends to /webhooks/ and this path; gives the response."""
+        response = self.send(method, f"/webhooks/{path}", given, **headers)
+        assert response is not None
+        return response
+
+    def request(self, path: str = "/", method: str = "GET", **options: Any) -> requests.Response:
+        """Send any other request; the options are those of requests."""
+        return requests.request(method, self.app_url + path, **{"timeout": 20, **options})
 
     def next_fault(self) -> Fault:
         """The fault of the request that has just come."""

@@ -44,6 +44,7 @@ class InProcess(FaultySandbox):
         values = {name: self.environment.get(name, "") for name in SETTINGS}
         self.flask = create_app(Config.from_text(values))
         self._clean_since = time.time()
+        self._voice = self.voice
         self._web = make_server(self.host, self.port, self.flask, threaded=True)
         threading.Thread(target=self._web.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -80,6 +81,11 @@ class InProcess(FaultySandbox):
         voice: Voice = self.flask.extensions["voice"]
         return voice
 
+    @property
+    def lines(self) -> list[str]:
+        """The lines of the log, without their time."""
+        return [line.partition("] ")[2] for line in self.log.read_text().splitlines()]
+
     def limit(self, api_host: str | None = None, **limits: Any) -> None:
         """Let the app wait for Vonage for less long than it would, or ask at another host."""
         config = self.config
@@ -87,18 +93,11 @@ class InProcess(FaultySandbox):
             config = config.model_copy(update={"VONAGE_API_HOST": api_host})
         self.flask.extensions["voice"] = Voice(config, **limits)
 
-    def answer_at(self, host: str, leg: str = "") -> requests.Response:
-        """Ask for a leg's NCCO as if the webhook had come in at another host."""
-        given = {"uuid": leg or str(uuid.uuid4()), "from": "447700900123"}
-        headers = {"X-Forwarded-Host": host}
-        response = self.send("POST", "/webhooks/answer", given, **headers)
-        assert response is not None
-        return response
-
     def dial_at(self, host: str) -> str:
         """Put a leg on the line whose webhook came in at another host; gives its uuid."""
         leg = str(uuid.uuid4())
-        self.answer_at(host, leg).raise_for_status()
+        given = {"uuid": leg, "from": "447700900123"}
+        self.webhook("answer", given, **{"X-Forwarded-Host": host}).raise_for_status()
         return leg
 
     def told(self) -> list[News]:
@@ -110,6 +109,7 @@ class InProcess(FaultySandbox):
         self.faults, self.latency = [], 0.0
         self.released.set()
         self.hang_up_all()
+        self.flask.extensions["voice"] = self._voice
         for file in self.folder.glob("calls.sqlite3*"):
             if file.is_file():  # a test may have broken it
                 file.unlink()  # which the app notices
@@ -254,3 +254,9 @@ def sandbox(stub: StubbedSandbox) -> Iterator[StubbedSandbox]:
 def browse(sandbox: FaultySandbox, path: str, **parameters: str) -> requests.Response:
     """Open a page of the app at localhost, as whoever runs the server does."""
     return requests.get(sandbox.app_url + path, params=parameters, timeout=20)
+
+
+def error_of(response: requests.Response, status: int) -> str:
+    """The sentence of an error, which must have this status."""
+    assert response.status_code == status, response.text
+    return str(response.json()["error"])

@@ -1,4 +1,4 @@
-"""Servers beside the app: Redis, another site, a proxy, and a WSGI server not of Werkzeug."""
+"""Servers beside the app: Redis, a forwarder, another site, and a proxy."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import BaseServer, StreamRequestHandler, ThreadingTCPServer
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 import redis
-from flask import Flask
 
 from tests.helpers.ports import free_port
 from tests.helpers.sandboxes import InProcess, StartSandbox
@@ -161,7 +159,7 @@ def run_forwarder(port: int) -> Iterator[Forwarder]:
         yield forwarder
 
 
-# Another site, and another server
+# Another site
 
 
 @contextmanager
@@ -171,21 +169,6 @@ def serve_folder(folder: Path) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     with serve(server):
         yield f"http://127.0.0.1:{server.server_port}"
-
-
-class Quiet(WSGIRequestHandler):
-    """Logs no request."""
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Do nothing."""
-
-
-@contextmanager
-def serve_elsewhere(app: Flask) -> Iterator[str]:
-    """Serve an app by a server that is not Werkzeug's, as waitress is; gives its address."""
-    server = make_server("127.0.0.1", 0, app, handler_class=Quiet)
-    with serve(server):
-        yield f"http://localhost:{server.server_port}"
 
 
 # A proxy

@@ -1,0 +1,147 @@
+"""Reading what came in: bodies, uuids, and the address that a webhook came in on."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+import requests
+
+from tests.helpers.sandboxes import InProcess, StartSandbox, browse, error_of
+
+WEBHOOKS = ["answer", "event", "rtc"]
+
+
+def post(sandbox: InProcess, path: str, body: bytes, *, chunked: bool = False) -> requests.Response:
+    """A signed webhook with any body."""
+    headers = {"Authorization": sandbox.account.sign(body), "Content-Type": "application/json"}
+    data: Any = iter([body[:100], body[100:]]) if chunked else body
+    return sandbox.request(f"/webhooks/{path}", "POST", data=data, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("path", "chunked"), [("answer", False), ("answer", True), ("event", True)]
+)
+def test_a_body_above_64_kib_gets_413(conference: InProcess, path: str, chunked: bool) -> None:
+    def of_size(size: int) -> int:
+        body = b'{"uuid": 1' + b" " * (size - 11) + b"}"
+        return post(conference, path, body, chunked=chunked).status_code
+
+    assert of_size(64 * 1024) == 400  # read, and found to have a malformed uuid
+    assert of_size(64 * 1024 + 1) == 413
+    assert f"POST /webhooks/{path}: 413" in conference.log.read_text()
+
+
+@pytest.mark.parametrize("body", ["", "[]", "null", "[" * 60_000])
+def test_a_body_that_is_no_json_object_gets_400(conference: InProcess, body: str) -> None:
+    for path in WEBHOOKS:
+        error = error_of(post(conference, path, body.encode()), 400)
+        assert error.startswith("The body of a webhook must be")
+    assert conference.store.live() == []
+
+
+WRONG = [
+    *[7, "63f61863", "63f61863-4a51-4f6b-86e1-46edebcf935g", "63f61863-4a514f6b-86e1-46edebcf9356"],
+    "63f61863-4a51-4f6b-86e1-46edebcf9356/../..",
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_malformed_uuid_gets_400_and_is_not_kept(conference: InProcess, wrong: object) -> None:
+    for path, given in (("answer", {}), ("event", {"status": "completed"})):
+        error = error_of(conference.webhook(path, {"uuid": wrong, **given}), 400)
+        assert "uuid must be 36 characters" in error
+    assert conference.store.live() == []
+
+
+def test_an_answer_webhook_without_a_uuid_gets_400(conference: InProcess) -> None:
+    assert conference.webhook("answer", {"from": "447700900123"}).status_code == 400
+    assert conference.store.live() == []
+
+
+def test_a_null_is_as_if_the_field_were_not_there(conference: InProcess) -> None:
+    nulls = {"from": None, "status": None, "region_url": None}
+    conference.webhook("answer", {"uuid": str(uuid.uuid4()), "from_user": "alice", **nulls})
+    assert [leg.caller for leg in conference.store.live()] == ["alice"]
+    assert "from alice joined" in conference.log.read_text()
+
+
+def test_a_slash_at_the_end_of_the_path_is_forgiven(conference: InProcess) -> None:
+    given = {"uuid": str(uuid.uuid4())}
+    assert conference.webhook("answer/", given).json()[-1]["action"] == "conversation"
+    assert conference.webhook("rtc/", given).status_code == 204
+    assert conference.webhook("event/", {**given, "status": "completed"}).status_code == 204
+    assert conference.store.live() == []
+
+
+@pytest.mark.parametrize(
+    "asked", ["PUT answer 405", "HEAD rtc 405", "GET rtc 405", "POST event 401", "GET events 404"]
+)
+def test_webhooks_always_answer_json(conference: InProcess, asked: str) -> None:
+    method, path, status = asked.split()
+    response = conference.request(f"/webhooks/{path}", method, headers={"Accept": "text/html"})
+    assert response.status_code == int(status)
+    assert response.headers["Content-Type"] == "application/json"
+
+
+# The address that the webhook came in on
+
+
+@pytest.mark.parametrize(
+    ("headers", "address"),
+    [
+        ({"X-Forwarded-Host": "flask_app:9000"}, "https://flask_app:9000"),
+        ({"X-Forwarded-Host": "localhost:9000"}, "https://localhost:9000"),
+        ({"X-Forwarded-Proto": "HTTPS"}, "https://PUBLIC"),
+        ({"X-Forwarded-Proto": "http, https"}, "http://PUBLIC"),
+        ({"X-Forwarded-Host": "a.example, b.example"}, "https://a.example"),
+        ({"X-Forwarded-Host": "[2001:db8::1]:9000"}, "https://[2001:db8::1]:9000"),
+        ({"X-Forwarded-Host": None, "X-Forwarded-Proto": None}, "http://PUBLIC"),
+    ],
+    ids=str,
+)
+def test_the_music_is_where_we_are(
+    stream: InProcess, headers: dict[str, Any], address: str
+) -> None:
+    response = stream.webhook("answer", {"uuid": str(uuid.uuid4())}, "GET", **headers)
+    url = f"{address}/static/hold-music.mp3".replace("PUBLIC", stream.public_host)
+    assert response.json() == [{"action": "stream", "streamUrl": [url]}]
+
+
+NO_HOSTS = ["evil.example/x", "[::1", "[::::]", "a.example:99999", "a@b", "ü".encode().decode("l1")]
+
+
+@pytest.mark.parametrize("host", NO_HOSTS)
+def test_no_host_gets_400_where_the_music_needs_it(stream: InProcess, host: str) -> None:
+    given = {"uuid": str(uuid.uuid4())}
+    error = error_of(stream.webhook("answer", given, "GET", **{"X-Forwarded-Host": host}), 400)
+    assert "PUBLIC_URL" in error
+    assert stream.store.live() == []
+
+
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [
+        ("localhost:9000", "https://localhost:9000/static/hold-music.mp3"),
+        ("flask_app:9000", "https://flask_app:9000/static/hold-music.mp3"),
+        ("a b", "The audio's address is unknown."),
+    ],
+)
+def test_at_no_public_address_stream_says_why_not(
+    start: StartSandbox, host: str, named: str
+) -> None:
+    """As behind a proxy that rewrites Host, and sends no X-Forwarded-Host."""
+    sandbox = start(VOICE_CONFERENCE_QUORUM="3")
+    given = {"uuid": str(uuid.uuid4())}
+    response = sandbox.webhook("answer", given, **{"X-Forwarded-Host": host})
+    waits = {"action": "conversation", "name": "Relaxing Conference", "startOnEnter": False}
+    assert response.json()[-1] == waits  # without hold music
+    assert [line for line in sandbox.lines if "WARNING" in line and "set PUBLIC_URL" in line]
+    played = browse(sandbox, "/stream")
+    assert played.status_code == 503
+    assert named in played.json()["error"]
+    assert "Set PUBLIC_URL" in played.json()["error"]
+    assert sandbox.asked == []
+    event = {**given, "status": "answered"}
+    assert sandbox.webhook("event", event, **{"X-Forwarded-Host": host}).status_code == 204
