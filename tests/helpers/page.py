@@ -58,7 +58,7 @@ def caller(page: Page, number: str) -> Locator:
 
 def answer(page: Page) -> Locator:
     """The answer to a press, or to the request that opened the page."""
-    return page.locator("#answer p")
+    return page.locator("#answer")
 
 
 def said(page: Page) -> Locator:

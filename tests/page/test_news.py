@@ -34,7 +34,7 @@ def test_three_callers_and_stream_in_the_address_bar_ten_times(
         sent = ["Sent hold-music.mp3 to all 3 callers"] * times
         expect_lines(page, *sent, *joined)
         expect(answer(page)).to_have_text("Sent hold-music.mp3 to all 3 callers")
-        playing = re.compile(rf"^\s*hold-music.mp3 playing since {TIME}\s*$")
+        playing = re.compile(rf"^\s*▶ hold-music.mp3 playing since {TIME}\s*$")
         expect(page.locator(".audio")).to_have_text([playing] * 3)
         without_script = words(read(conference))
         assert without_script.count("Sent hold-music.mp3 to all 3 callers") == times
@@ -193,7 +193,7 @@ def test_who_was_not_reached_is_said_in_the_row_with_the_reason(
     expect(happened(page).first).to_have_text(re.compile(f"^{TIME} {line}$"))
     expect(happened(page).first).to_have_class("bad")
     rows = page.locator(".unreached")
-    expect(rows).to_have_text([re.compile(r"^\s*not reached: Vonage at .* answered 500: ")] * 4)
+    expect(rows).to_have_text([re.compile(r"^\s*⚠ not reached: Vonage at .* answered 500: ")] * 4)
     refresh(page)
     expect(rows).to_have_count(4)
     unreached = [leg for leg in conference.store.live() if leg.audio and leg.audio.detail != ""]
@@ -256,7 +256,7 @@ def test_what_the_browser_has_translated_stays_where_nothing_is_new(
     conference.store.tell(News(time.time(), "Something else", bad=False))
     refresh(page)
     expect(happened(page).first).to_contain_text("Something else")
-    expect(page.locator("#news font")).to_have_count(1)
+    expect(page.locator("#history font")).to_have_count(2)
 
 
 def test_what_was_sent_is_said_where_the_list_fails_right_after_it(
