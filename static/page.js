@@ -6,16 +6,13 @@ const PATIENCE = 5000; // for a renewal
 const PRESS_PATIENCE = 20000; // the server itself gives Vonage 15 seconds
 const NO_ANSWER = '<p class="bad" role="alert">The server did not answer.</p>';
 const part = (id) => document.getElementById(id);
+const clock = (at) => new Date(at).toTimeString().slice(0, 8); // in the browser's zone
 const home = part("home").getAttribute("href");
 let last; // the page that the server sent last, to see what is new in the next
 let isRefused = false;
 
-function localClock(at) {
-  return new Date(at).toTimeString().slice(0, 8);
-}
-
 function writeLocalTimes(page) {
-  for (const time of page.querySelectorAll("time")) time.textContent = localClock(time.dateTime);
+  for (const time of page.querySelectorAll("time")) time.textContent = clock(time.dateTime);
 }
 
 /** Request a page of this server; null if the network fails or takes too long. */
@@ -81,7 +78,7 @@ function explain(page) {
   if (page) text = page.getElementById("answer")?.textContent ?? "Something else answered.";
   if (isRefused) text += " Reload this page, with the password if asked.";
   else text += " Trying again each second. If this lasts, reload.";
-  if (part("main")) text += ` This list is of ${localClock(part("main").dataset.now)}.`;
+  if (part("main")) text += ` This list is of ${clock(part("main").dataset.now)}.`;
   return text;
 }
 
@@ -91,6 +88,8 @@ function setTrouble(text) {
   part("trouble").textContent = text;
   for (const button of document.querySelectorAll("button")) button.ariaDisabled = text ? true : null;
 }
+
+const showAnswer = (html) => keepInPlace(() => (part("answer").innerHTML = html));
 
 /** Do what a button says, and show the answer until the next press. */
 async function press(event) {
@@ -105,10 +104,6 @@ async function press(event) {
   if (page?.getElementById("main")) show(page, true);
   // A caller's row says what became of its own buttons.
   if (!button.closest("li")) part("answer").scrollIntoView({ block: "nearest" });
-}
-
-function showAnswer(html) {
-  keepInPlace(() => (part("answer").innerHTML = html));
 }
 
 async function keepFresh() {

@@ -7,6 +7,8 @@ import html
 import re
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import requests
 from playwright.sync_api import Locator, Page
@@ -49,6 +51,17 @@ def fill(sandbox: InProcess, callers: int = 40) -> None:
     for number in range(callers):
         leg = Leg(str(uuid.uuid4()), f"14155550{number:03}", None, AUDIO, CONFERENCE, time.time())
         sandbox.store.join(leg)
+
+
+@contextmanager
+def broken_store(sandbox: InProcess) -> Iterator[str]:
+    """Break the store of a sandbox of one's own; gives what is then said of it."""
+    database = sandbox.folder / "calls.sqlite3"
+    aside = database.rename(sandbox.folder / "aside")
+    database.mkdir()
+    yield f"The list of calls in {database} is unavailable"
+    database.rmdir()
+    aside.rename(database)
 
 
 def caller(page: Page, number: str) -> Locator:
