@@ -28,7 +28,7 @@ TYPES = {
     ".mp3": "audio/mpeg",
     ".svg": "image/svg+xml",
 }
-# What others than the operator may request; None is what does not exist.
+# The endpoints that are open to others than the operator; None is an unknown path.
 OPEN = ("webhooks.answer", "webhooks.event", "webhooks.rtc", "static", None)
 # For what only the operator may see: not cached, not framed, no foreign script.
 PRIVATE = {
@@ -56,7 +56,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.extensions["calls"] = open_calls(url, config.VONAGE_APPLICATION_ID)
     app.extensions["voice"] = Voice(config)
 
-    app.before_request(close_to_strangers)
+    app.before_request(require_operator)
     app.before_request(refuse_head)
     app.register_blueprint(webhooks.blueprint)
     app.register_blueprint(player.blueprint)
@@ -76,7 +76,7 @@ def set_up_logging() -> None:
     log.setLevel(logging.INFO)
     log.addFilter(keep_printable)
     logging.getLogger("werkzeug").addFilter(is_not_about_a_request)
-    logging.getLogger("vonage").setLevel(logging.CRITICAL)  # it says what we say
+    logging.getLogger("vonage").setLevel(logging.CRITICAL)  # we log its errors ourselves
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of each spare connection
     warnings.filterwarnings("ignore", "The HMAC key is")  # Vonage chooses the secret's length
 
@@ -92,7 +92,7 @@ def is_not_about_a_request(record: logging.LogRecord) -> bool:
     return not record.args
 
 
-def close_to_strangers() -> None:
+def require_operator() -> None:
     """Close every route to all but the operator, unless it is named as open."""
     if request.endpoint not in OPEN:
         check_operator(request, current_app.extensions["config"])
@@ -105,8 +105,8 @@ def refuse_head() -> None:
 
 
 def add_headers(response: Response) -> Response:
-    """Let no one cache or frame what is only for the operator."""
-    if request.endpoint is None or request.endpoint not in OPEN:
+    """Let no one cache or frame what is not static."""
+    if request.endpoint != "static":
         response.headers.update(PRIVATE)
     return response
 
@@ -150,7 +150,7 @@ def main() -> int:
     except (SystemExit, UnicodeError):  # Werkzeug has printed why
         print(f"Check HOST ({config.HOST}) and PORT ({config.PORT}).", file=sys.stderr)
         return 2
-    # At once: a thread inside the SDK would make the interpreter abort on its way out.
+    # At once: a thread that is inside the SDK would make the interpreter's shutdown fail.
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: os._exit(0))
     Thread(target=end_calls_from_before, args=[app, time.time()], daemon=True).start()

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -47,7 +46,6 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-@lru_cache(maxsize=256)
 def is_public(url: str) -> bool:
     """Return whether an address is http or https, and its host may be on the public internet."""
     if re.search(r"\s", url):  # which pydantic would take out
@@ -63,7 +61,6 @@ def is_public(url: str) -> bool:
         return "." in host and not host.endswith(PRIVATE_SUFFIXES)
 
 
-@lru_cache(maxsize=256)
 def is_host(value: str) -> bool:
     """Return whether this is a host, perhaps with a port, and nothing else."""
     if not HOST_LETTERS.fullmatch(value):
@@ -175,7 +172,7 @@ def setting(must_be: str, default: Any = None, **limits: Any) -> Any:
     return Field(default, description=must_be, **limits)
 
 
-class Checked(BaseModel, frozen=True, extra="forbid", arbitrary_types_allowed=True):
+class Checked(BaseModel, frozen=True, arbitrary_types_allowed=True):
     """Values that `check` has checked."""
 
 
@@ -183,7 +180,7 @@ Model = TypeVar("Model", bound=Checked)
 
 
 def check(model: type[Model], values: Mapping[str, str]) -> Model:
-    """Return a model with these values; raise ConfigError, which names all that are wrong."""
+    """Return a model with these values; raise ConfigError, which reports every invalid one."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -213,7 +210,7 @@ class Audio(Checked):
 
 
 class Config(Checked):
-    """The settings, called as in the environment; `.env.example` says where to find each value."""
+    """The settings, named as in the environment; `.env.example` says where to find each value."""
 
     VONAGE_APPLICATION_ID: Uuid | None = setting("a UUID, as on the application's page")
     VONAGE_PRIVATE_KEY: Key | None = setting("the path or the text of Vonage's key", repr=False)
@@ -239,7 +236,7 @@ class Config(Checked):
     def from_env(cls) -> "Config":
         """Return the settings of the environment and, for those not in it, of `.env`.
 
-        Empty means unset, in the environment too. Raise ConfigError, which names all wrong ones.
+        Empty means unset, in the environment too. Raise ConfigError for invalid ones.
         """
         file = FOLDER / ".env"
         try:
@@ -253,7 +250,7 @@ class Config(Checked):
 
     @classmethod
     def from_text(cls, values: Mapping[str, str]) -> "Config":
-        """Return these settings, "" for unset; raise ConfigError, which names all wrong ones."""
+        """Return these settings, "" for unset; raise ConfigError for invalid ones."""
         return check(cls, {name: value for name, value in values.items() if value})
 
     @property

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from hashlib import sha256
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import jwt
@@ -45,7 +45,7 @@ reading_unsigned = Lock()
 
 
 def check_vonage(request: Request, config: Config) -> None:
-    """Let in Vonage's webhooks. Without a signature secret, let in everything but other sites.
+    """Let in Vonage's webhooks; without a signature secret, all but what other sites cause.
 
     Raise Unauthorized or Forbidden; ServiceUnavailable for a second unsigned RTC event at a time.
     """
@@ -128,25 +128,50 @@ def check_payload(claims: dict[str, Any], body: bytes) -> None:
 def check_operator(request: Request, config: Config) -> None:
     """Let in the operator: by the password or, without one, on this machine only.
 
-    Raise Forbidden or Unauthorized, also for what other sites cause and for prefetches. Lead a
-    link to /stream to the page. Read no body.
+    Raise Forbidden or Unauthorized, also for what other sites cause and for prefetches. Read no
+    body.
     """
     check_prefetch(request)
-    check_link(request, config)
-    check_site(request)
+    check_source(request, config)
     if config.STREAM_PASSWORD is not None:
         check_password(request, config.STREAM_PASSWORD)
     else:
         check_is_here(request)
 
 
-def check_link(request: Request, config: Config) -> None:
-    """Lead a link to /stream or /stream/stop on another site to the page, where Play is."""
-    if request.method != "GET" or request.path not in PLAYERS:
-        return
+def check_source(request: Request, config: Config) -> None:
+    """Refuse what another site's page caused, except for a link to the page.
+
+    Redirect a link to /stream or /stream/stop to the page, where Play is.
+    """
+    source = find_source(request)
     is_link = is_navigation(request) and request.headers.get("Sec-Fetch-Site") in FOREIGN
-    if is_link or (config.STREAM_PASSWORD is not None and may_be_link(request)):
+    # At a plain http address of another machine, a foreign page can leave no trace.
+    may_be_link = source != "own" and config.STREAM_PASSWORD and is_untraceable(request)
+    if request.method == "GET" and request.path in PLAYERS and (is_link or may_be_link):
         abort(redirect(f"{request.script_root}/", 303))
+    opens_page = request.method == "GET" and request.path == "/" and is_navigation(request)
+    if source == "foreign" and not opens_page:
+        raise Forbidden("Another site's page caused this request. Open this address yourself.")
+
+
+def find_source(request: Request) -> Literal["own", "foreign", "none"]:
+    """Return whose page caused a request: "none" if it names none, as when it was typed."""
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    if site != "none":
+        return "own" if site == "same-origin" else "foreign"
+    # WebKit reloads a page that was refused with "none", and with the other site's Referer.
+    page = request.headers.get("Origin") or request.headers.get("Referer")
+    if page is None:
+        return "none"
+    return "own" if is_at_host(page, request.headers.get("Host", "")) else "foreign"
+
+
+def is_at_host(page: str, host: str) -> bool:
+    try:
+        return urlsplit(page).netloc.lower() == host.lower()
+    except ValueError:
+        return False
 
 
 def is_navigation(request: Request) -> bool:
@@ -156,45 +181,17 @@ def is_navigation(request: Request) -> bool:
     return mode == "navigate" and destination == "document"
 
 
-def may_be_link(request: Request) -> bool:
-    """Return whether a browser may have been led here by another site, over plain http.
+def is_untraceable(request: Request) -> bool:
+    """Return whether a browser sent this to a plain http address of another machine.
 
-    At such an address, unless it is this machine's, browsers send no Sec-Fetch headers, and the
-    other site can leave the Referer out.
+    There, browsers send no Sec-Fetch headers, and another site can leave the Referer out.
     """
     headers = request.headers
+    if "Sec-Fetch-Site" in headers or THIS_MACHINE.fullmatch(headers.get("Host", "")):
+        return False
     # An image is not requested as HTML, but every browser names Mozilla.
     is_from_browser = wants_page(request) or "Mozilla/" in headers.get("User-Agent", "")
-    if not is_from_browser or "Sec-Fetch-Site" in headers:
-        return False
-    host = headers.get("Host", "")
-    if THIS_MACHINE.fullmatch(host) or (read_address(request) or "").startswith("https:"):
-        return False
-    page = headers.get("Origin") or headers.get("Referer") or ""
-    return not is_own_page(page, host)
-
-
-def check_site(request: Request) -> None:
-    """Refuse what another site's page caused, except for a link to the page."""
-    headers = request.headers
-    if request.path == "/" and request.method == "GET" and is_navigation(request):
-        return
-    site = headers.get("Sec-Fetch-Site", "none")
-    if site == "same-origin":
-        return
-    # WebKit reloads a page that was refused with "none", and with the other site's Referer.
-    page = headers.get("Origin") or headers.get("Referer")
-    if site == "none" and (page is None or is_own_page(page, headers.get("Host", ""))):
-        return
-    raise Forbidden("Another site's page caused this request. Open this address yourself.")
-
-
-def is_own_page(page: str, host: str) -> bool:
-    """Return whether the address of a page is at this host."""
-    try:
-        return urlsplit(page).netloc.lower() == host.lower()
-    except ValueError:
-        return False
+    return is_from_browser and not (read_address(request) or "").startswith("https:")
 
 
 def check_prefetch(request: Request) -> None:
@@ -225,21 +222,21 @@ def check_is_here(request: Request) -> None:
     """Without a password: let in only what came straight from a browser on this machine."""
     peer = request.remote_addr or "nowhere"
     host = request.headers.get("Host", "")
-    # Other servers may take the peer's address from a header.
+    # Other servers may set REMOTE_ADDR from a header.
     if "werkzeug.socket" not in request.environ:
-        raise not_from_here(request, "this server is neither `python app.py` nor `flask run`")
+        raise not_local(request, "this server is neither `python app.py` nor `flask run`")
     if not LOOPBACK.fullmatch(peer):
-        raise not_from_here(request, f"this request came from {peer}")
+        raise not_local(request, f"this request came from {peer}")
     if not THIS_MACHINE.fullmatch(host):
-        raise not_from_here(request, f"this request is for {host}")
+        raise not_local(request, f"this request is for {host}")
     if request.environ["SERVER_PROTOCOL"] == "HTTP/1.0":  # which nginx's bare proxy_pass speaks
-        raise not_from_here(request, "this request came through a proxy, with HTTP/1.0")
+        raise not_local(request, "this request came through a proxy, with HTTP/1.0")
     for name, _ in request.headers:
         if name.lower().startswith(PROXY_HEADERS):
-            raise not_from_here(request, f"this request came through a proxy, with {name}")
+            raise not_local(request, f"this request came through a proxy, with {name}")
 
 
-def not_from_here(request: Request, found: str) -> Forbidden:
+def not_local(request: Request, found: str) -> Forbidden:
     """Return the error for what did not come straight from this machine."""
     port = request.environ.get("SERVER_PORT")
     return Forbidden(

@@ -1,4 +1,4 @@
-"""Reading what came in: bodies, parameters, uuids; and cleaning what is kept or shown of it."""
+"""Read what a request brings, and clean text for the log and the page."""
 
 import json
 import re
@@ -17,7 +17,7 @@ UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.
 
 def read_body(request: Request) -> bytes:
     """Return a request's body; raise RequestEntityTooLarge if it is too long, also in chunks."""
-    # Werkzeug cuts a chunked body at MAX_CONTENT_LENGTH, which is one byte more, and says nothing.
+    # Werkzeug cuts a chunked body at MAX_CONTENT_LENGTH without an error: that is one byte more.
     body = request.get_data()
     if len(body) > LONGEST_BODY:
         raise RequestEntityTooLarge
@@ -43,17 +43,13 @@ def read_address(request: Request) -> str | None:
     Tunnels and proxies name them in X-Forwarded-Proto and X-Forwarded-Host, of which the first
     value counts.
     """
-    scheme = request.headers.get("X-Forwarded-Proto") or request.scheme
-    host = request.headers.get("X-Forwarded-Host") or request.headers.get("Host", "")
-    scheme = first_of(scheme).lower()
-    host = first_of(host)
+    schemes = request.headers.get("X-Forwarded-Proto") or request.scheme
+    hosts = request.headers.get("X-Forwarded-Host") or request.headers.get("Host", "")
+    scheme = schemes.partition(",")[0].strip().lower()
+    host = hosts.partition(",")[0].strip()
     if scheme not in ("http", "https") or not is_host(host):
         return None
     return f"{scheme}://{host}"
-
-
-def first_of(header: str) -> str:
-    return header.partition(",")[0].strip()
 
 
 def wants_page(request: Request) -> bool:
@@ -79,15 +75,6 @@ def as_object(value: object) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
     return {}
-
-
-def first_text(given: dict[str, Any], *names: str) -> str:
-    """Return the first of these fields that has a text, cleaned, or ""."""
-    for name in names:
-        value = clean(given.get(name))
-        if value:
-            return value
-    return ""
 
 
 def file_name(url: object) -> str:

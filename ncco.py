@@ -13,7 +13,7 @@ from config import Config, is_public
 
 
 def for_leg(config: Config, leg: Leg, on_the_line: int) -> list[dict[str, Any]]:
-    """Return the NCCO for a leg in whose conference this many legs are on the line, with it."""
+    """Return the NCCO for a leg; `on_the_line` counts the legs in its conference, with this one."""
     if leg.conference is None:
         actions = stream_actions(config, leg)
     else:
@@ -22,7 +22,7 @@ def for_leg(config: Config, leg: Leg, on_the_line: int) -> list[dict[str, Any]]:
 
 
 def in_words(config: Config, leg: Leg, on_the_line: int) -> str:
-    """Return the same for the log: where the leg is, and how many are there of the quorum."""
+    """Return for the log what the leg hears or joins, and how many are there of the quorum."""
     if leg.conference is None:
         return "music"
     if config.VOICE_CONFERENCE_QUORUM is None:

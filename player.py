@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from flask import Blueprint, Response, current_app, jsonify, make_response, render_template, request
@@ -40,16 +39,13 @@ def stream() -> Response:
     """
     calls: Calls = current_app.extensions["calls"]
     voice: Voice = current_app.extensions["voice"]
-    outcomes = []
     with voice.turn():  # also while a body comes in: one that never ends takes no other thread
         check_parameters("uuid", *AUDIO)
         audio = read_audio()
         legs = find_legs(calls.live())
         name = file_name(audio.url or legs[0].audio_url) or "the audio"
-        for outcome in voice.play(legs, audio):
-            save_outcome(outcome, AudioNote("sent", name))
-            outcomes.append(outcome)
-    return report(f"Sent {name} to", outcomes)
+        outcomes = voice.play(legs, audio)
+    return report(f"Sent {name} to", AudioNote("sent", name), outcomes)
 
 
 @blueprint.route("/stream/stop", methods=METHODS)
@@ -57,14 +53,10 @@ def stop() -> Response:
     """Stop the audio in the active call, or in the leg that `uuid` names."""
     calls: Calls = current_app.extensions["calls"]
     voice: Voice = current_app.extensions["voice"]
-    outcomes = []
     with voice.turn():
         check_parameters("uuid")
-        legs = find_legs(calls.live())
-        for outcome in voice.stop(legs):
-            save_outcome(outcome, AudioNote("stopped"))
-            outcomes.append(outcome)
-    return report("Stopped for", outcomes)
+        outcomes = voice.stop(find_legs(calls.live()))
+    return report("Stopped for", AudioNote("stopped"), outcomes)
 
 
 def check_parameters(*known: str) -> None:
@@ -88,7 +80,7 @@ def read_audio() -> Audio:
         asked = check(Audio, given)
     except ConfigError as error:
         sentence = " ".join(error.problems)
-        if "url" in request.form:
+        if "url" in request.form and len(given) == 1:
             raise WrongAddress(sentence) from None
         raise BadRequest(sentence) from None
     return config.audio.model_copy(update=asked.model_dump(exclude_unset=True))
@@ -115,35 +107,12 @@ def active_legs(live: list[Leg]) -> list[Leg]:
     return [leg for leg in live if leg.conference == last.conference]
 
 
-def save_outcome(outcome: Outcome, audio: AudioNote) -> None:
-    """Keep what became of a leg: `audio`, or that it was not reached, or that it is over.
-
-    A store that fails costs no one their music. Vonage may have said meanwhile that the audio
-    plays: that is newer than a request that began before.
-    """
-    calls: Calls = current_app.extensions["calls"]
-    uuid = outcome.leg.uuid
-    try:
-        if outcome.error is None:
-            calls.note(uuid, audio, outcome.at)
-        elif isinstance(outcome.error, NoSuchLeg) and outcome.error.ends_leg:
-            calls.end(uuid)
-        else:
-            calls.note(uuid, AudioNote("unreached", outcome.reason), outcome.at)
-    except ServiceUnavailable as error:
-        log.error("leg %s: what became of it could not be saved: %s", uuid, error.description)
-
-
-def report(done: str, outcomes: Sequence[Outcome]) -> Response:
+def report(done: str, audio: AudioNote, outcomes: Sequence[Outcome]) -> Response:
     """Say in one sentence what was done: in the log, in the news, and in the answer.
 
     Raise the error to answer with if no leg was reached.
     """
-    calls: Calls = current_app.extensions["calls"]
-    failures: dict[str, list[str]] = {}
-    for outcome in outcomes:
-        if outcome.error is not None:
-            failures.setdefault(outcome.reason, []).append(outcome.leg.uuid)
+    failures = group_failures(outcomes)
     sentence = f"{done} {count_callers(outcomes)}"
     news = "; ".join([sentence, *failures])
     if failures:
@@ -151,10 +120,7 @@ def report(done: str, outcomes: Sequence[Outcome]) -> Response:
         log.warning("%s", "; ".join([sentence, *details]))
     else:
         log.info("%s", sentence)
-    try:
-        calls.tell(News(time.time(), news, bad=bool(failures)))
-    except ServiceUnavailable as error:
-        log.error("“%s” could not be saved: %s", news, error.description)
+    save(audio, outcomes, News(time.time(), news, bad=bool(failures)))
     check_any_reached(outcomes)
     if wants_page(request):
         return show_answer(message=news)
@@ -166,6 +132,40 @@ def as_json(outcome: Outcome) -> dict[str, str]:
     if outcome.error is None:
         return {"uuid": outcome.leg.uuid}
     return {"uuid": outcome.leg.uuid, "error": str(outcome.error.description)}
+
+
+def group_failures(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
+    """Return each reason of a failure, with the uuids of the legs that were not reached."""
+    failures: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        if outcome.error is not None:
+            failures.setdefault(reason_of(outcome.error), []).append(outcome.leg.uuid)
+    return failures
+
+
+def reason_of(error: HTTPException) -> str:
+    return str(error.description).rstrip(".")
+
+
+def save(audio: AudioNote, outcomes: Sequence[Outcome], news: News) -> None:
+    """Keep what became of each leg, and the line of what happened.
+
+    If the store fails, the request does not. Vonage may have reported newer audio meanwhile:
+    `outcome.at` keeps this from replacing it.
+    """
+    calls: Calls = current_app.extensions["calls"]
+    try:
+        for outcome in outcomes:
+            uuid = outcome.leg.uuid
+            if outcome.error is None:
+                calls.note(uuid, audio, outcome.at)
+            elif isinstance(outcome.error, NoSuchLeg) and outcome.error.ends_leg:
+                calls.end(uuid)
+            else:
+                calls.note(uuid, AudioNote("unreached", reason_of(outcome.error)), outcome.at)
+        calls.tell(news)
+    except ServiceUnavailable as error:
+        log.error("“%s” could not be saved: %s", news.text, error.description)
 
 
 def count_callers(outcomes: Sequence[Outcome]) -> str:
@@ -182,7 +182,7 @@ def count_callers(outcomes: Sequence[Outcome]) -> str:
 
 
 def check_any_reached(outcomes: Sequence[Outcome]) -> None:
-    """Raise the error that matters most if no leg was reached: a call that has ended the least."""
+    """If no leg was reached, raise the first error that is not NoSuchLeg, else the first."""
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     if len(errors) < len(outcomes):
         return
@@ -193,15 +193,6 @@ def check_any_reached(outcomes: Sequence[Outcome]) -> None:
 
 
 # The page
-
-
-@dataclass(frozen=True)
-class Group:
-    """Callers who hear each other, or all who are in no conference."""
-
-    conference: str | None
-    legs: list[Leg]  # in the order in which they joined
-    on_the_line: str  # how many, as in "2 of 3 on the line"
 
 
 def show_page(*, message: str = "", error: str = "", address_error: str = "") -> Response:
@@ -246,13 +237,13 @@ def show_error(error: HTTPException, sentence: str) -> Response:
     return show_answer(error=sentence)
 
 
-def group_legs(live: list[Leg], config: Config) -> list[Group]:
-    """Return the callers by conference, the one that was joined last first."""
+def group_legs(live: list[Leg], config: Config) -> list[tuple[str | None, list[Leg], str]]:
+    """Return each conference with its callers, who joined last, last, and how many they are."""
     groups: dict[str | None, list[Leg]] = {}
     for leg in live:
         groups.setdefault(leg.conference, []).append(leg)
     return [
-        Group(conference, legs[::-1], count_legs(config, len(legs)))
+        (conference, legs[::-1], count_legs(config, len(legs)))
         for conference, legs in groups.items()
     ]
 

@@ -19,7 +19,6 @@ from incoming import (
     as_object,
     clean,
     file_name,
-    first_text,
     is_uuid,
     read_address,
     read_parameters,
@@ -28,7 +27,7 @@ from incoming import (
 
 METHODS = ["GET", "POST"]
 MUSIC = "hold-music.mp3"
-# What an event has, and a request for an NCCO has not. [Vonage, Webhook reference]
+# Fields that only events have, not requests for an NCCO. [Vonage, Webhook reference]
 EVENT_FIELDS = {"status", "type", "reason", "dtmf", "speech", "recording_url"}
 # RTC's events about audio. [Vonage, Conversation API, Event]
 AUDIO_EVENTS = ("audio:play", "audio:play:done", "audio:play:stop")
@@ -51,21 +50,13 @@ def check_sender() -> None:
 def answer() -> Response | tuple[str, int]:
     """Put the caller on the line, and say what to play. [Vonage, Webhook reference]"""
     config: Config = current_app.extensions["config"]
-    calls: Calls = current_app.extensions["calls"]
     given = read_parameters(request)
     if is_event(given):
         warn_of_address("/webhooks/event", "Event URL")
-        return take_event(given)
+        take_event(given)
+        return "", 204
     leg = create_leg(given, config)
-    try:
-        count = calls.join(leg)
-    except ServiceUnavailable as error:
-        count = MOST_LEGS  # better a conference that starts early than one that never does
-        lost = "could not be saved, so /stream cannot reach it"
-        log.error("leg %s %s: %s", leg.uuid, lost, error.description)
-    else:
-        words = ncco.in_words(config, leg, count)
-        log.info("leg %s from %s joined: %s", leg.uuid, leg.short_caller, words)
+    count = join(leg, config)
     if leg.audio_url is None or not is_public(leg.audio_url):
         where = f"the audio's address ({leg.audio_url})"
         log.warning("leg %s: %s is not on the public internet: set PUBLIC_URL", leg.uuid, where)
@@ -76,21 +67,36 @@ def answer() -> Response | tuple[str, int]:
 @blueprint.route("/event", methods=METHODS, strict_slashes=False)
 def event() -> tuple[str, int]:
     """Log the event, and take a leg that has ended off the line. [Vonage, Webhook reference]"""
-    return take_event(read_parameters(request))
+    take_event(read_parameters(request))
+    return "", 204
 
 
 @blueprint.post("/rtc", strict_slashes=False)
 def rtc() -> tuple[str, int]:
     """Note what becomes of audio in a leg, and nothing else. [Vonage, Conversation API, Event]"""
     given = read_parameters(request)
+    # This may be unsigned: it must not start or end a call.
     if ":" in clean(given.get("type")) and "status" not in given:  # as in audio:play
-        return take_audio_event(given)
-    # It may be unsigned, so no call begins or ends by it.
-    if is_event(given):
+        take_audio_event(given)
+    elif is_event(given):
         warn_of_address("/webhooks/event", "Event URL")
     elif "uuid" in given:
         warn_of_address("/webhooks/answer", "Answer URL")
     return "", 204
+
+
+def join(leg: Leg, config: Config) -> int:
+    """Put the leg on the line, and return how many are on it in its conference."""
+    calls: Calls = current_app.extensions["calls"]
+    try:
+        count = calls.join(leg)
+    except ServiceUnavailable as error:
+        lost = "could not be saved, so /stream cannot reach it"
+        log.error("leg %s %s: %s", leg.uuid, lost, error.description)
+        return MOST_LEGS  # better a conference that starts early than one that never does
+    words = ncco.in_words(config, leg, count)
+    log.info("leg %s from %s joined: %s", leg.uuid, leg.short_caller, words)
+    return count
 
 
 def is_event(given: dict[str, Any]) -> bool:
@@ -104,7 +110,7 @@ def warn_of_address(right: str, name: str) -> None:
     log.warning("%s: correct the application's %s", what, name)
 
 
-def take_event(given: dict[str, Any]) -> tuple[str, int]:
+def take_event(given: dict[str, Any]) -> None:
     """Log an event, and end the leg if its status says so."""
     calls: Calls = current_app.extensions["calls"]
     status = clean(given.get("status"))
@@ -117,39 +123,37 @@ def take_event(given: dict[str, Any]) -> tuple[str, int]:
     reason = clean(given.get("reason"))
     if reason and not status:  # often the only sign of a broken NCCO
         log.warning("%s: error: %s", who, reason)
-        return "", 204
-    what = first_text(given, "status", "type") or "no status"
+        return
+    what = status or clean(given.get("type")) or "no status"
     duration = clean(given.get("duration"))
     if duration:
         what += f" after {duration} s"
     if reason:
         what += f": {reason}"
     log.info("%s: %s", who, what)
-    return "", 204
 
 
-def take_audio_event(given: dict[str, Any]) -> tuple[str, int]:
+def take_audio_event(given: dict[str, Any]) -> None:
     """Note what an event of RTC says of the audio in a live leg; ignore the other events."""
     config: Config = current_app.extensions["config"]
     calls: Calls = current_app.extensions["calls"]
     kind = clean(given.get("type"))
     if kind not in AUDIO_EVENTS or not config.may_be_ours(given.get("application_id")):
-        return "", 204
+        return
     body = as_object(given.get("body"))
     uuid = as_object(body.get("channel")).get("id")
     if not is_uuid(uuid):
         log.info("%s without a leg", kind)
-        return "", 204
+        return
     audio = read_audio_note(kind, body)
     leg = calls.note(uuid, audio, read_time(given.get("timestamp")))
     if audio.state != "failed":
         log.info("leg %s: audio %s", uuid, audio.state)
-        return "", 204
+        return
     log.warning("leg %s: audio could not be played: %s", uuid, audio.detail)
     if leg is not None:
         text = f"Audio for {leg.short_caller} could not be played: {audio.detail}"
         calls.tell(News(time.time(), text, bad=True))
-    return "", 204
 
 
 def read_audio_note(kind: str, body: dict[str, Any]) -> AudioNote:
@@ -168,7 +172,7 @@ def read_audio_note(kind: str, body: dict[str, Any]) -> AudioNote:
 
 
 def read_time(timestamp: object) -> float:
-    """Return a timestamp of Vonage's as seconds since 1970; now if it has none that can be."""
+    """Return a timestamp in seconds since 1970, or now if it is missing, invalid or to come."""
     now = time.time()
     try:
         at = TIME.validate_python(timestamp)
@@ -193,7 +197,7 @@ def create_leg(given: dict[str, Any], config: Config) -> Leg:
         raise BadRequest("Set PUBLIC_URL: this request's Host is no address for the audio.")
     return Leg(
         uuid=uuid,
-        caller=first_text(given, "from", "from_user"),
+        caller=clean(given.get("from")) or clean(given.get("from_user")),
         api_host=read_api_host(given.get("region_url")),
         audio_url=audio_url,
         conference=conference,

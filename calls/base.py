@@ -14,7 +14,7 @@ ENDS = {"completed", "busy", "cancelled", "unanswered", "rejected", "failed", "t
 
 # "failed": Vonage could not play it. "unreached": the request to play or stop did not succeed.
 AudioState = Literal["over", "stopped", "unreached", "sent", "playing", "failed"]
-# The order in which they come about at one time: the old song stops as the new one starts.
+# Of two notes of one time, the later in this order counts: the old song stops as the new starts.
 ORDER = (None, *get_args(AudioState))
 
 
@@ -89,7 +89,7 @@ class Calls(ABC):
 
     @abstractmethod
     def join(self, leg: Leg) -> int:
-        """Put the leg on the line, and tell it, unless it is there or has ended within a day.
+        """Put the leg on the line, with a line of news, unless it is there or ended within a day.
 
         Return how many legs are on the line in its conference, 50 at most; 0 outside a
         conference. Joining and counting are one atomic step.
@@ -97,7 +97,7 @@ class Calls(ABC):
 
     @abstractmethod
     def end(self, uuid: str) -> None:
-        """Keep the leg off the line for a day, and tell that it left if it was on the line."""
+        """Keep the leg off the line for a day; if it was on the line, add a line of news."""
 
     @abstractmethod
     def live(self) -> list[Leg]:

@@ -28,7 +28,7 @@ class RedisCalls(Calls):
     ) -> None:
         self._redis: Any = Redis.from_url(
             url,
-            protocol=2,  # Redis 5 knows no other
+            protocol=2,  # Redis 5 knows only this one
             retry=Retry(NoBackoff(), 1),  # an idle connection may have died
             socket_timeout=WAIT,
             socket_connect_timeout=WAIT,
@@ -37,7 +37,7 @@ class RedisCalls(Calls):
         self._clock = clock
         # The names carry a version, so that another version's records are never read.
         self._prefix = f"calls_4:{application}"
-        self._line = f"{self._prefix}:line"
+        self._names = f"{self._prefix}:line"
         self._news = f"{self._prefix}:news"
 
     def join(self, leg: Leg) -> int:
@@ -48,10 +48,10 @@ class RedisCalls(Calls):
             transaction.multi()
             if is_new:
                 transaction.set(name, leg.to_json(), ex=DAY)
-                transaction.rpush(self._line, name)
-                transaction.expire(self._line, DAY)
+                transaction.rpush(self._names, name)
+                transaction.expire(self._names, DAY)
                 self._add(transaction, joined(leg))
-            transaction.lrange(self._line, 0, -1)
+            transaction.lrange(self._names, 0, -1)
 
         with self._errors():
             names = self._redis.transaction(write, name)[-1]
@@ -67,7 +67,7 @@ class RedisCalls(Calls):
             value = transaction.get(name)
             transaction.multi()
             transaction.set(name, "", ex=DAY)
-            transaction.lrem(self._line, 0, name)
+            transaction.lrem(self._names, 0, name)
             if value:
                 self._add(transaction, left(Leg.from_json(value), self._clock()))
 
@@ -76,7 +76,7 @@ class RedisCalls(Calls):
 
     def live(self) -> list[Leg]:
         with self._errors():
-            legs = self._read(self._redis.lrange(self._line, 0, -1))
+            legs = self._read(self._redis.lrange(self._names, 0, -1))
         legs.reverse()
         return legs
 
@@ -129,8 +129,8 @@ class RedisCalls(Calls):
                 if value:
                     legs.append(Leg.from_json(value))
                 else:
-                    removal.lrem(self._line, 0, name)
-            removal.execute()  # which asks for nothing where nothing is to be removed
+                    removal.lrem(self._names, 0, name)
+            removal.execute()  # sends nothing if it is empty
         now = self._clock()
         return [leg for leg in legs if abs(now - leg.joined) < DAY]
 

@@ -144,6 +144,18 @@ def test_damage_cuts_no_caller_off(start: StartSandbox, disk: Path, damage: Dama
     assert end(sandbox, before) == 204
 
 
+def test_a_slow_store_makes_no_leg_late(start: StartSandbox, tmp_path: Path) -> None:
+    sandbox = start(CALLS_URL=f"sqlite:///{tmp_path}/calls.sqlite3")
+    for _ in range(4):
+        sandbox.dial()
+    sandbox.limit(deadline=1)
+    with locked(tmp_path / "calls.sqlite3"):
+        response = browse(sandbox, "/stream")
+    assert response.json()["message"] == "Sent hold-music.mp3 to all 4 callers"
+    assert response.elapsed.total_seconds() < 2.5
+    assert "4 callers” could not be saved: The list of calls" in sandbox.log.read_text()
+
+
 def test_a_read_only_disk_cuts_no_caller_off(start: StartSandbox, disk: Path) -> None:
     database = disk / "calls.sqlite3"
     sandbox = start(CALLS_URL=f"sqlite:///{database}")

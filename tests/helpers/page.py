@@ -7,6 +7,8 @@ import html
 import re
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import requests
 from playwright.sync_api import Locator, Page
@@ -51,6 +53,17 @@ def fill(sandbox: InProcess, callers: int = 40) -> None:
         sandbox.store.join(leg)
 
 
+@contextmanager
+def broken_store(sandbox: InProcess) -> Iterator[str]:
+    """Break the store of a sandbox of one's own; gives what is then said of it."""
+    database = sandbox.folder / "calls.sqlite3"
+    aside = database.rename(sandbox.folder / "aside")
+    database.mkdir()
+    yield f"The list of calls in {database} is unavailable"
+    database.rmdir()
+    aside.rename(database)
+
+
 def caller(page: Page, number: str) -> Locator:
     """The entry of one caller in the list."""
     return page.get_by_role("listitem").filter(has=page.get_by_text(number, exact=True))
@@ -58,7 +71,7 @@ def caller(page: Page, number: str) -> Locator:
 
 def answer(page: Page) -> Locator:
     """The answer to a press, or to the request that opened the page."""
-    return page.locator("#answer p")
+    return page.locator("#answer")
 
 
 def said(page: Page) -> Locator:

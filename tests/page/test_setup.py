@@ -71,7 +71,7 @@ def test_without_credentials_play_says_which_settings_are_missing(bare: InProces
     response = read(bare, "/stream")
     assert response.status_code == 503
     assert "Set VONAGE_APPLICATION_ID" in words(response)
-    off = "2 callers on the line Play and Stop are off: set VONAGE_APPLICATION_ID and"
+    off = "Play and Stop are off: set VONAGE_APPLICATION_ID and VONAGE_PRIVATE_KEY. Play to all 2"
     assert off in words(read(bare))
     buttons = re.findall("<button[^>]*>", response.text)
     assert len(buttons) == 7
