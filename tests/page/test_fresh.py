@@ -21,6 +21,7 @@ from tests.helpers.page import (
     read,
     refresh,
     said,
+    stop_renewing,
     trouble,
 )
 from tests.helpers.sandboxes import InProcess, StartSandbox
@@ -37,12 +38,9 @@ def own(start: StartSandbox) -> InProcess:
 
 def hurry(page: Page) -> None:
     """Let a second of the page's be a hundredth of one, from now on."""
-    page.evaluate("""() => {
-        const wait = setTimeout;
-        for (let id = wait(Number); id > 0; id -= 1) clearTimeout(id);
-        setTimeout = (what, time) => wait(what, time / 100);
-        setTimeout(keepFresh, EVERY);
-    }""")
+    stop_renewing(page)
+    page.evaluate("wait = setTimeout, setTimeout = (what, time) => wait(what, time / 100)")
+    page.evaluate("void keepFresh()")
 
 
 def test_a_call_that_arrives_shows_by_itself(conference: InProcess, visit: Visit) -> None:
@@ -65,7 +63,7 @@ def test_a_button_with_focus_or_pointer_stays_in_its_place(
     conference: InProcess, visit: Visit
 ) -> None:
     above = [conference.dial({"from": f"44207946013{number}"}) for number in range(2)]
-    conference.dial(CALLER)
+    call = conference.dial(CALLER)
     fill(conference)
     page = visit(conference.app_url, width=360, height=500)
     page.evaluate("document.body.style.overflowAnchor = 'none'")  # as in WebKit
@@ -89,6 +87,12 @@ def test_a_button_with_focus_or_pointer_stays_in_its_place(
     button.hover()
     assert stays_while_others_come_and_go()
     page.mouse.move(0, 0)
+    button.focus()
+    scrolled = page.evaluate("scrollY")
+    call.hang_up()
+    refresh(page)
+    expect(button).not_to_be_attached()
+    assert page.evaluate("scrollY") == scrolled > 0
 
 
 def test_a_button_whose_words_change_keeps_focus_and_a_click_that_has_begun(
@@ -135,6 +139,8 @@ def test_a_server_that_cannot_be_reached_is_reported_beside_what_it_last_said(
     expect(trouble(page)).to_be_in_viewport(ratio=1)
     button = page.get_by_role("button", name="Play to +442079460123")
     expect(button).to_be_disabled()
+    button.click(force=True)
+    expect(answer(page)).to_be_empty()
     expect(page.locator("#line")).to_have_css("opacity", "0.6")
     page.unroute_all()
     refresh(page)

@@ -36,6 +36,9 @@ PLACES = """selector => [...new Set([...document.querySelectorAll(selector)].map
     return `${left} ${right}`;
 }))].length"""
 
+POSITIONS = """[...new Set([...document.querySelectorAll('body, body *')].map(one =>
+    getComputedStyle(one).position))]"""
+
 
 def filled_buttons(page: Page) -> list[str]:
     """The names of the buttons that are filled with colour."""
@@ -281,6 +284,7 @@ def test_what_comes_of_a_button_far_down_is_in_view(conference: InProcess, visit
             press(page, "Play to +442079460123")
             expect(row.get_by_text(text)).to_be_in_viewport(ratio=1)
             assert page.evaluate("scrollY") > 640
+            assert {"static", "absolute"} >= {*page.evaluate(POSITIONS)}
     page.get_by_label("Play another audio address").fill("https://audio.example/closing.mp3")
     press(page, "Play address")
     expect(answer(page)).to_contain_text("Sent closing.mp3 to 1 of ")
