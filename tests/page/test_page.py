@@ -53,9 +53,7 @@ def filled_buttons(page: Page) -> list[str]:
 # What it says
 
 
-def test_callers_are_in_the_order_they_joined_each_under_the_conference_that_answered(
-    conference: InProcess, visit: Visit
-) -> None:
+def test_callers_are_in_order_under_their_conference(conference: InProcess, visit: Visit) -> None:
     for number, name in (("14155550145", "Before the restart"), ("819012345678", None)):
         leg = Leg(str(uuid.uuid4()), number, None, None, name, time.time() - 60)
         conference.store.join(leg)
@@ -111,9 +109,7 @@ def test_the_page_says_how_many_callers_start_the_conference(start: StartSandbox
     assert "starts" not in page
 
 
-def test_columns_line_up_and_fifty_callers_have_a_line_each(
-    conference: InProcess, visit: Visit
-) -> None:
+def test_columns_line_up_from_one_caller_to_fifty(conference: InProcess, visit: Visit) -> None:
     call = conference.dial({"from": "sip:" + "long" * 20 + "@example.com"})
     note = AudioNote("failed", "a long reason " * 5)
     conference.store.note(call.uuid, note, time.time())
@@ -136,9 +132,7 @@ def test_columns_line_up_and_fifty_callers_have_a_line_each(
 # What it does
 
 
-def test_each_button_reaches_whom_it_names_and_the_filled_one_everyone(
-    conference: InProcess, visit: Visit
-) -> None:
+def test_the_filled_button_reaches_everyone(conference: InProcess, visit: Visit) -> None:
     calls = [conference.dial(CALLER)]
     page = visit(conference.app_url)
     assert filled_buttons(page) == ["Play to +442079460123"]
@@ -172,9 +166,7 @@ def test_where_play_reaches_only_the_last_who_joined_it_says_so(stream: InProces
     assert "to all" not in words(response)
 
 
-def test_another_address_is_played_and_stays_in_the_field_if_it_is_refused(
-    conference: InProcess, visit: Visit
-) -> None:
+def test_another_address_is_played_or_refused(conference: InProcess, visit: Visit) -> None:
     conference.dial(), conference.dial()
     page = visit(conference.app_url)
     field = page.get_by_label("Play another audio address to all 2 callers")
@@ -195,9 +187,7 @@ def test_another_address_is_played_and_stays_in_the_field_if_it_is_refused(
     assert urls == [["https://audio.example/closing.mp3?take=2&loud"]] * 2
 
 
-def test_stream_in_the_address_bar_plays_once_whatever_is_reloaded(
-    conference: InProcess, visit: Visit
-) -> None:
+def test_a_reload_after_stream_plays_nothing(conference: InProcess, visit: Visit) -> None:
     call = conference.dial(CALLER)
     page = visit(conference.app_url + "/stream")
     call.hears("hears music")
@@ -232,9 +222,7 @@ def test_what_goes_wrong_is_said_once_above_the_callers(
     assert "1 caller on the line</h2>" in below
 
 
-def test_an_error_stands_above_the_callers_until_the_next_press(
-    conference: InProcess, visit: Visit
-) -> None:
+def test_an_error_stands_above_until_the_next_press(conference: InProcess, visit: Visit) -> None:
     conference.dial(CALLER)
     conference.faults = [Fault(status=500)]
     page = visit(conference.app_url + "/stream")
@@ -252,9 +240,7 @@ def test_an_error_stands_above_the_callers_until_the_next_press(
     expect(mark).to_have_count(0)
 
 
-def test_nothing_moves_under_the_pointer_when_an_answer_appears(
-    conference: InProcess, visit: Visit
-) -> None:
+def test_nothing_moves_when_an_answer_appears(conference: InProcess, visit: Visit) -> None:
     conference.dial(), conference.dial()
     page = visit(conference.app_url)
     button = page.get_by_role("button", name="Play to all 2")
