@@ -131,6 +131,9 @@ def test_a_server_that_cannot_be_reached_is_reported(conference: InProcess, visi
     )
     expect(trouble(page)).to_have_text(re.compile(words))
     expect(trouble(page)).to_be_in_viewport(ratio=1)
+    page.evaluate("shown = part('trouble').firstChild, 0")
+    refresh(page)
+    assert page.evaluate("shown === part('trouble').firstChild")  # so it is read out once
     button = page.get_by_role("button", name="Play to +442079460123")
     expect(button).to_be_disabled()
     button.click(force=True)

@@ -6,7 +6,6 @@ import re
 import time
 import uuid
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from calls import AudioNote, Leg
@@ -198,37 +197,14 @@ def test_a_reload_after_stream_plays_nothing(conference: InProcess, visit: Visit
     assert [asked.method for asked in conference.asked] == ["PUT"]
 
 
-@pytest.mark.parametrize(
-    ("path", "fault", "status", "sentence"),
-    [
-        ("/stream?loop=often", Fault(), 400, "loop must be a whole number"),
-        (f"/stream?uuid={uuid.UUID(int=0)}", Fault(), 404, "is not on the line"),
-        ("/stream", Fault(status=404), 409, "has no such call"),
-        ("/stream/stop", Fault(status=401), 502, "refused the credentials"),
-        ("/stream", Fault(hang_up="at once"), 504, "cannot be reached"),
-    ],
-)
-def test_what_goes_wrong_is_said_once_above_the_callers(
-    conference: InProcess, path: str, fault: Fault, status: int, sentence: str
-) -> None:
-    conference.dial(CALLER, pick_up=False)
-    conference.faults = [fault]
-    response = read(conference, path)
-    assert response.status_code == status
-    _, found, rest = response.text.partition('<p class="bad" role="alert">')
-    alert, _, below = rest.partition("</p>")
-    assert found
-    assert sentence in alert
-    assert "1 caller on the line</h2>" in below
-
-
 def test_an_error_stands_above_until_the_next_press(conference: InProcess, visit: Visit) -> None:
     conference.dial(CALLER)
     conference.faults = [Fault(status=500)]
-    page = visit(conference.app_url + "/stream")
-    expect(said(page)).to_contain_text("Vonage at localhost")
-    expect(said(page)).to_have_css("color", RED)
-    assert top(said(page)) < top(page.get_by_role("heading", name="1 caller on the line"))
+    for path, sentence in (("", "Vonage at localhost"), ("?uuid=1", "“1” is not on the line.")):
+        page = visit(conference.app_url + "/stream" + path)
+        expect(said(page)).to_contain_text(sentence)
+        expect(said(page)).to_have_css("color", RED)
+        assert top(said(page)) < top(page.get_by_role("heading", name="1 caller on the line"))
     refresh(page)
     expect(said(page)).to_be_visible()
     mark = caller(page, "+442079460123").get_by_text("not reached")
@@ -258,7 +234,7 @@ def test_nothing_moves_when_an_answer_appears(conference: InProcess, visit: Visi
 
 
 def test_what_comes_of_a_button_far_down_is_in_view(conference: InProcess, visit: Visit) -> None:
-    fill(conference, 20)
+    fill(conference, 12)
     conference.dial(CALLER)
     page = visit(conference.app_url)
     row = caller(page, "+442079460123")
@@ -269,7 +245,7 @@ def test_what_comes_of_a_button_far_down_is_in_view(conference: InProcess, visit
             conference.faults = [fault]
             press(page, "Play to +442079460123")
             expect(row.get_by_text(text)).to_be_in_viewport(ratio=1)
-            assert page.evaluate("scrollY") > 640
+            assert page.evaluate("scrollY") > height
             assert {"static", "absolute"} >= {*page.evaluate(POSITIONS)}
     page.get_by_label("Play another audio address").fill("https://audio.example/closing.mp3")
     press(page, "Play address")
