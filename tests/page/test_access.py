@@ -37,6 +37,8 @@ def test_what_a_caller_sends_is_shown_as_text(conference: InProcess, visit: Visi
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: complaints.append(dialog.message))
+    page.on("dialog", lambda dialog: dialog.dismiss())
     page.reload()
     name = "<script>alert(1)</script><img src=x onerror=alert(2)>"
     call = conference.dial({"from": f"{name}\u202e321"})
