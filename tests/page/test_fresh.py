@@ -163,10 +163,15 @@ def test_a_page_in_the_servers_place_is_not_taken_for_it(
 def test_a_press_that_is_not_answered_ends_by_itself(conference: InProcess, visit: Visit) -> None:
     call = conference.dial(CALLER)
     page = visit(conference.app_url)
-    page.evaluate("wait = AbortSignal.timeout, AbortSignal.timeout = time => wait(time / 100)")
+    page.evaluate("""() => {
+        wait = AbortSignal.timeout;
+        patience = new AbortController();
+        AbortSignal.timeout = (time) => time === 20000 ? patience.signal : wait(time);
+    }""")
     page.route("**/stream?*", lambda route: None)
     press(page, "Play to +442079460123")
     expect(answer(page)).to_have_text("Asking Vonage …")
+    page.evaluate("patience.abort()")
     expect(said(page)).to_have_text("The server did not answer.")
     page.unroute_all()
     page.evaluate("AbortSignal.timeout = wait")
