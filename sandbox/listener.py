@@ -85,7 +85,7 @@ class Listener:
     @property
     def is_fetching(self) -> bool:
         """Whether music is fetched that is not heard yet."""
-        return self.music is not None and not self.music.settled.is_set()
+        return self.music is not None and not self.music.is_heard
 
     def hear(self, music: Music) -> Thread:
         """Hear this once it is fetched, and end at once what is heard or fetched until now.
@@ -125,11 +125,10 @@ class Listener:
                 return
             began = now()
             music.is_heard = True
-            self.audio = music.data
+            self.audio = bytes(music.data)
             music.ends = time.monotonic() + music.lasts
             heard = {"seconds": music.seconds, "times": music.times, "level": music.level}
             self.tell(music.describe(), sound="music", keys=self.listens, **heard)
-            music.settled.set()
             self.heard.set()
         how = {"stream_url": [music.url], "level": music.level, "loop": music.times}
         # On its own, so that a slow app does not put off the end.
@@ -156,7 +155,6 @@ class Listener:
             line = f"hears nothing: {music.name} could not be played: {reason}"
             self.tell(line, sound="silence", trouble=True)
             self.music = None
-            music.settled.set()
             self.heard.set()
         self.send_rtc("audio:play:done", failed, music, error=reason)
 
@@ -167,7 +165,7 @@ class Listener:
         fields = {**self._named(), "status": status, "direction": "inbound"}
         if status == "answered":  # what is not known yet is null [captured bodies]
             fields |= {"start_time": None, "rate": None, "network": None}
-        if status == "completed" and self.ended_at:
+        if status == "completed":
             fields |= self.lasted(write_time)
             if self.answered:
                 fields["sip_code"] = 200
@@ -181,10 +179,10 @@ class Listener:
 
     def lasted(self, write: Callable[[datetime], str]) -> dict[str, Any]:
         """Return what is known of a call that is over, with its times as `write` has them."""
-        known = {"duration": "0", **COSTS}
-        if self.ended_at:
-            known["end_time"] = write(self.ended_at)
-        if self.answered and self.ended_at:
+        if self.ended_at is None:
+            return {}
+        known = {"duration": "0", **COSTS, "end_time": write(self.ended_at)}
+        if self.answered:
             known["start_time"] = write(self.answered)
             known["duration"] = str(int((self.ended_at - self.answered).total_seconds()))
         return known

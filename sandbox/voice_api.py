@@ -7,7 +7,6 @@ import ssl
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,20 +20,10 @@ from sandbox.account import Account
 from sandbox.call import Call
 from sandbox.ncco import RefusedError, check_stream, is_json, read_json
 
-REGIONS = [  # where calls are controlled [Troubleshooting, Regions]
-    "api.nexmo.com",
-    "api-us-3.vonage.com",
-    "api-us-4.vonage.com",
-    "api-eu-3.vonage.com",
-    "api-eu-4.vonage.com",
-    "api-ap-3.vonage.com",
-    "api-ap-4.vonage.com",
-    "api-us-1.nexmo.com",
-    "api-us-2.nexmo.com",
-    "api-eu-1.nexmo.com",
-    "api-eu-2.nexmo.com",
-    "api-sg-1.nexmo.com",
-]
+# Where calls are controlled [Troubleshooting, Regions]
+REGIONS = ["api.nexmo.com"]
+REGIONS += [f"api-{name}.vonage.com" for name in ("us-3", "us-4", "eu-3", "eu-4", "ap-3", "ap-4")]
+REGIONS += [f"api-{name}.nexmo.com" for name in ("us-1", "us-2", "eu-1", "eu-2", "sg-1")]
 RATE = 15  # requests a second; above it, 429 [Troubleshooting, Capacity]
 LONGEST = 64 * 1024  # bytes of a body
 BODY_WITHIN = 5  # seconds for which a body may be silent
@@ -81,7 +70,7 @@ class VoiceApi(ThreadingHTTPServer):
         self.calls = calls
         self.certificate = certificate
         self.asked: list[Asked] = []
-        self.taken: deque[float] = deque()  # time.monotonic()
+        self.taken: list[float] = []  # time.monotonic()
         self.open: set[socket.socket] = set()
         self._lock = threading.Lock()
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -106,8 +95,7 @@ class VoiceApi(ThreadingHTTPServer):
     def check(self, asked: Asked) -> None:
         """Refuse what comes too often, or with a wrong token; raises HTTPException."""
         with self._lock:
-            while self.taken and asked.at - self.taken[0] >= 1:
-                self.taken.popleft()
+            self.taken = [at for at in self.taken if asked.at - at < 1]
             if len(self.taken) >= RATE:
                 abort(429, f"more than {RATE} requests a second")
             self.taken.append(asked.at)
@@ -169,9 +157,8 @@ class Connection(BaseHTTPRequestHandler):
         try:
             data = self.read_body()
         except (RefusedError, HTTPException) as error:
-            self.close_connection = True  # where the next request begins is not known
             self.send(refusal(error))
-            self.discard()
+            self.hang_up()  # where the next request begins is not known
             return
         path = self.requestline.split()[1]  # self.path has lost a second slash
         asked = Asked(
@@ -209,18 +196,17 @@ class Connection(BaseHTTPRequestHandler):
         except TimeoutError:
             abort(408, f"no more of the body came within {BODY_WITHIN} s")
         self.connection.settimeout(None)
-        if len(data) < int(length):
-            raise RefusedError("body", "ends too early")
         return data
 
-    def discard(self) -> None:
-        """Read what a client still sends: without that, the response might not reach it."""
+    def hang_up(self) -> None:
+        """End the connection, and read what the client still sends, so that the answer arrives."""
+        self.close_connection = True
         self.wfile.flush()
         self.connection.settimeout(1)
         with suppress(OSError):
-            for _ in range(64):
-                if not self.rfile.read1(65536):
-                    return
+            self.connection.shutdown(socket.SHUT_WR)
+            while self.rfile.read1(65536):
+                pass
 
     def respond(self, asked: Asked) -> Response:
         """Do what a request asks for that comes neither too often nor with a wrong token."""
@@ -264,9 +250,7 @@ def describe(call: Call) -> dict[str, Any]:
         "status": call.status,
         "direction": "inbound",
     }
-    if call.ended_at:
-        described |= call.lasted(API_TIME.format)
-    return described
+    return described | call.lasted(API_TIME.format)
 
 
 def describe_caller(call: Call) -> dict[str, Any] | None:

@@ -155,6 +155,7 @@ def test_a_caller_who_is_cut_off_is_not_answered(sandbox: StubbedSandbox) -> Non
     call = sandbox.dial()
     sent = [event.get("status") for event in sandbox.events(call)]
     assert sent == ["started", "ringing", None, "completed"]
+    assert "sip_code" not in sandbox.events(call)[-1]
 
 
 def test_an_event_that_fails_is_sent_once(sandbox: StubbedSandbox) -> None:
