@@ -10,11 +10,8 @@ from uuid import NAMESPACE_URL, uuid5
 
 from sandbox.listener import Listener, now
 from sandbox.music import Music
-from sandbox.ncco import START_TEXTS, list_not_run, read_ncco, remove_tags
+from sandbox.ncco import list_not_run, read_ncco
 from sandbox.tunnel import describe_status
-
-MOST_DIGITS = 4  # and seconds to wait for each [NCCO reference of 2021]
-KEY_WITHIN = 3
 
 
 @dataclass(eq=False, kw_only=True)
@@ -134,29 +131,28 @@ class Call(Listener):
 
     def _run(self) -> None:
         for action in self.ncco:
-            given = {name: value for name, value in action.items() if value is not None}
             self.go_on.clear()
             if self.over.is_set():
                 return
-            for skipped in list_not_run(given):
+            for skipped in list_not_run(action):
                 self.tell(f"{skipped}: not run here")
-            name = given["action"]
+            name = action["action"]
             if name != "input":
-                self.listens = given.get("bargeIn", False)
+                self.listens = action.get("bargeIn", False)
                 self._digits = ""
             if name == "talk":
-                self._say(given)
+                self._say(action)
             elif name == "stream":
-                self._stream(given)
+                self._stream(action)
             elif name == "input":
-                self._input(given)
+                self._input(action)
             elif name == "conversation":
-                self._enter(given)
+                self._enter(action)
                 self.over.wait()
         self.end("hears the end of the NCCO")
 
     def _say(self, action: dict[str, Any]) -> None:
-        text = remove_tags(action["text"])
+        text = action["text"].strip()
         how = {"text": text, "level": action.get("level", 0), "keys": self.listens}
         self.tell(f'hears "{text}"', sound="talk", **how)
         if self.speaks:
@@ -173,9 +169,8 @@ class Call(Listener):
         """Collect keys, those that ended what was heard among them, and send them."""
         if "dtmf" not in action["type"]:
             return
-        asked = action.get("dtmf", {})
-        most = asked.get("maxDigits", MOST_DIGITS)
-        seconds = asked.get("timeOut", KEY_WITHIN)
+        asked = {"maxDigits": 4, "timeOut": 3, **action.get("dtmf", {})}  # [NCCO reference of 2021]
+        most, seconds = asked["maxDigits"], asked["timeOut"]
         self.listens = True
         self.tell(f"may press keys, the next within {seconds} s", sound="silence", keys=True)
         while len(self._digits) < most and self.go_on.wait(seconds):
@@ -198,7 +193,7 @@ class Call(Listener):
             self.conference = action["name"]
             there = self._meet()
             joining = [call for call in there if not call.inside]
-            if START_TEXTS.get(starts, starts) or len(joining) < len(there):
+            if starts or len(joining) < len(there):
                 for call in joining:
                     call.inside = True
             else:

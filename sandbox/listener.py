@@ -1,9 +1,10 @@
 """What a caller hears, as terminal and phone tell it, and the webhooks about it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from itertools import count
 from threading import Condition, Event, Thread
 from typing import Any
 
@@ -41,7 +42,7 @@ class Listener:
     music: Music | None = None  # what is heard now, or fetched in order to be heard
     audio: bytes = b""  # what was heard last
     listens: bool = False  # whether a key does something
-    _rtc_events: int = 0
+    _rtc_ids: Iterator[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
         self.uuid = str(self.parameters.get("uuid"))
@@ -53,18 +54,16 @@ class Listener:
     def tell(self, line: str, **shown: Any) -> None:
         """Say what happens, until the call is over; a phone gets what is shown, too."""
         with self.news:
-            if self.over.is_set():
-                return
-            self.show(line=line, **shown)
-            self.on_line(self.name, line)
+            if not self.over.is_set():
+                self.show(line=line, **shown)
+                self.on_line(self.name, line)
 
     def show(self, **shown: Any) -> None:
         """Let a phone show or play something."""
         with self.news:
-            if self.over.is_set():
-                return
-            self.happened.append(shown)
-            self.news.notify_all()
+            if not self.over.is_set():
+                self.happened.append(shown)
+                self.news.notify_all()
 
     # What the Voice API does
 
@@ -124,11 +123,11 @@ class Listener:
             if music.stopped.is_set():
                 return
             began = now()
-            music.is_heard = True
             self.audio = bytes(music.data)
             music.ends = time.monotonic() + music.lasts
             heard = {"seconds": music.seconds, "times": music.times, "level": music.level}
             self.tell(music.describe(), sound="music", keys=self.listens, **heard)
+            music.is_heard = True
             self.heard.set()
         how = {"stream_url": [music.url], "level": music.level, "loop": music.times}
         # On its own, so that a slow app does not put off the end.
@@ -191,14 +190,11 @@ class Listener:
         """Send what RTC says of audio, unless it is hold music. [Conversation API, Event]"""
         if music.is_hold:
             return
-        with self.news:
-            self._rtc_events += 1
-            number = self._rtc_events
         channel = {"id": self.uuid, "type": "phone"}
         fields = {
             "type": kind,
             "application_id": self.tunnel.account.application_id,
-            "id": number,
+            "id": next(self._rtc_ids),
             "conversation_id": self.parameters.get("conversation_uuid"),
             "body": {"play_id": music.play_id, "channel": channel, **body},
             "timestamp": write_time(at),
@@ -209,11 +205,12 @@ class Listener:
         self, webhook: str, what: str, fields: dict[str, Any], **headers: str | None
     ) -> requests.Response | None:
         """Send a webhook about `what`; returns its response, and tells only of a refusal."""
-        sent = {**fields, "timestamp": fields.get("timestamp", write_time(now()))}
+        sent = {"timestamp": write_time(now()), **fields}
         response = self.tunnel.send("POST", f"/webhooks/{webhook}", sent, **headers)
         if response is None or response.status_code not in SUCCESS:
-            came = describe_status(response)
-            self.on_line(self.name, f"POST /webhooks/{webhook} {what} → {came}")
+            self.on_line(
+                self.name, f"POST /webhooks/{webhook} {what} → {describe_status(response)}"
+            )
         return response
 
 

@@ -1,4 +1,4 @@
-"""Check an NCCO, and a request that plays audio: by the SDK's models, and what they let pass."""
+"""Read an NCCO, and a request that plays audio: by the SDK's models, and what they let pass."""
 
 import json
 import re
@@ -41,7 +41,10 @@ def read_json(data: bytes) -> Any:
 
 
 def read_ncco(response: requests.Response | None) -> list[dict[str, Any]]:
-    """Return the NCCO in a response; raises ValueError with the reasons if Vonage refuses it."""
+    """Return the NCCO in a response as it is run: without nulls, and texts without SSML tags.
+
+    Raises ValueError with the reasons if Vonage refuses it.
+    """
     if response is None:
         raise ValueError("The answer webhook cannot be reached.")
     kind = response.headers.get("Content-Type", "")
@@ -52,11 +55,9 @@ def read_ncco(response: requests.Response | None) -> list[dict[str, Any]]:
     try:
         if not isinstance(ncco, list):
             raise RefusedError("NCCO", "must be a JSON array")
-        for action, following in zip_longest(ncco, ncco[1:]):
-            _check_action(action, following)
+        return [_read_action(*two) for two in zip_longest(ncco, ncco[1:])]
     except RefusedError as error:
         raise ValueError(SYNTAX_ERROR, *error.args) from error
-    return ncco
 
 
 def list_not_run(action: dict[str, Any]) -> list[str]:
@@ -70,11 +71,6 @@ def list_not_run(action: dict[str, Any]) -> list[str]:
     if "speech" in action.get("type", []):
         skipped.append("input of speech")
     return skipped
-
-
-def remove_tags(text: str) -> str:
-    """Return what is spoken of a text: all but its SSML tags."""
-    return TAG.sub("", text).strip()
 
 
 def check_stream(body: Any) -> dict[str, Any]:
@@ -92,17 +88,14 @@ def check_stream(body: Any) -> dict[str, Any]:
     return _check_fields(AudioStreamOptions, body)
 
 
-def _check_action(action: Any, following: Any) -> None:
-    """Check one action, and with `bargeIn` also the one after it."""
-    name = None
-    if isinstance(action, dict):
-        name = action.get("action")
+def _read_action(action: Any, following: Any) -> dict[str, Any]:
+    """Return one action; with `bargeIn` the one after it is checked, too."""
+    name = _name_of(action)
     if name in UNUSED:
-        return
+        return {"action": name}
     if not isinstance(name, str) or name not in MODELS:
         raise RefusedError("action", f"must be the name of one, not {json.dumps(name)[:80]}")
-    fields = dict(action)
-    del fields["action"]
+    fields = {**action, "action": MODELS[name].model_fields["action"].default}
     text = fields.get("text")
     if isinstance(text, str):  # of which SSML tags do not count
         fields["text"] = TAG.sub("", text)
@@ -110,11 +103,17 @@ def _check_action(action: Any, following: Any) -> None:
     if isinstance(starts, str):
         fields["startOnEnter"] = START_TEXTS.get(starts, starts)
     given = _check_fields(MODELS[name], fields)
-    if not given.get("bargeIn"):
-        return
     # Of 2021: the next action that is no stream. [NCCO reference; Java SDK: the next one]
-    if not isinstance(following, dict) or following.get("action") != "input":
+    if given.get("bargeIn") and _name_of(following) != "input":
         raise RefusedError("bargeIn", "the next action must be input")
+    return {**given, "action": name}
+
+
+def _name_of(action: Any) -> Any:
+    """Return an action's name, or None if it is no object."""
+    if isinstance(action, dict):
+        return action.get("action")
+    return None
 
 
 def _check_fields(model: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
