@@ -68,6 +68,7 @@ class Music:
                 reason = f"it does not end within {seconds:g} s, like internet radio"
             raise ValueError(reason) from error
         kind, self.seconds = sound(bytes(self.data))
+        self.lasts = min(self.seconds * (self.times or MOST_TIMES), TIMEOUT_MAX)
         if self.is_hold and kind != "MP3":
             raise ValueError(f"musicOnHoldUrl must be an MP3, not a {kind}")
 
@@ -79,13 +80,6 @@ class Music:
             if self._socket:
                 with suppress(OSError):  # it has ended already
                     self._socket.shutdown(socket.SHUT_RDWR)
-
-    @property
-    def lasts(self) -> float:
-        """The seconds for which all of it is heard."""
-        if self.times == 0:
-            return TIMEOUT_MAX
-        return min(self.seconds * self.times, TIMEOUT_MAX)
 
     def describe(self) -> str:
         """Return what is heard, such as "hears music: a.mp3, 32 s, 2 times at level 0.5"."""

@@ -3,7 +3,6 @@
 import json
 import re
 from decimal import Decimal
-from itertools import zip_longest
 from typing import Any
 
 import requests
@@ -20,7 +19,6 @@ SYNTAX_ERROR = "Syntax error in NCCO. Invalid value type or action."  # [Webhook
 # The actions and fields that the app does not use. Such an action is not even checked.
 UNUSED = ("record", "connect", "notify", "wait", "transfer")
 NOT_RUN = ("canHear", "canSpeak", "endOnExit", "eventUrl", "mute", "record", "submitOnHash")
-START_TEXTS = {"true": True, "false": False}  # [Vonage's tutorial, Call whisper]
 
 
 class RefusedError(ValueError):
@@ -53,9 +51,10 @@ def read_ncco(response: requests.Response | None) -> list[dict[str, Any]]:
         raise ValueError(f"The answer webhook answered {answer}, not 200 application/json.")
     ncco = read_json(response.content)
     try:
-        if not isinstance(ncco, list):
-            raise RefusedError("NCCO", "must be a JSON array")
-        return [_read_action(*two) for two in zip_longest(ncco, ncco[1:])]
+        if not isinstance(ncco, list) or not all(isinstance(action, dict) for action in ncco):
+            raise RefusedError("NCCO", "must be a JSON array of objects")
+        following = [*ncco[1:], {}]
+        return [_read_action(*two) for two in zip(ncco, following, strict=False)]
     except RefusedError as error:
         raise ValueError(SYNTAX_ERROR, *error.args) from error
 
@@ -88,9 +87,9 @@ def check_stream(body: Any) -> dict[str, Any]:
     return _check_fields(AudioStreamOptions, body)
 
 
-def _read_action(action: Any, following: Any) -> dict[str, Any]:
+def _read_action(action: dict[str, Any], following: dict[str, Any]) -> dict[str, Any]:
     """Return one action; with `bargeIn` the one after it is checked, too."""
-    name = _name_of(action)
+    name = action.get("action")
     if name in UNUSED:
         return {"action": name}
     if not isinstance(name, str) or name not in MODELS:
@@ -99,21 +98,13 @@ def _read_action(action: Any, following: Any) -> dict[str, Any]:
     text = fields.get("text")
     if isinstance(text, str):  # of which SSML tags do not count
         fields["text"] = TAG.sub("", text)
-    starts = fields.get("startOnEnter")
-    if isinstance(starts, str):
-        fields["startOnEnter"] = START_TEXTS.get(starts, starts)
+    if fields.get("startOnEnter") in ("true", "false"):  # [Vonage's tutorial, Call whisper]
+        fields["startOnEnter"] = fields["startOnEnter"] == "true"
     given = _check_fields(MODELS[name], fields)
     # Of 2021: the next action that is no stream. [NCCO reference; Java SDK: the next one]
-    if given.get("bargeIn") and _name_of(following) != "input":
+    if given.get("bargeIn") and following.get("action") != "input":
         raise RefusedError("bargeIn", "the next action must be input")
     return {**given, "action": name}
-
-
-def _name_of(action: Any) -> Any:
-    """Return an action's name, or None if it is no object."""
-    if isinstance(action, dict):
-        return action.get("action")
-    return None
 
 
 def _check_fields(model: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:

@@ -42,24 +42,15 @@ class Sandbox(Tunnel):
         self,
         settings: dict[str, str] | None = None,
         *,
-        port: int | None = None,
+        port: int = 9000,
         command: list[str] | None = None,
         account: Account | None = None,
     ) -> None:
-        if settings is None:
-            settings = {}
-        if port is None:
-            port = free_port()
-        if account is None:
-            account = Account()
-        if command is None:
-            command = [sys.executable, str(FOLDER / "app.py")]
-        own = {"HOST": "localhost", "PORT": str(port)}
-        own.update(settings)
-        super().__init__(account, own["HOST"], int(own["PORT"]))
-        self.on_line: Callable[[str, str], None] = say_nothing
+        own = {"HOST": "localhost", "PORT": str(port), **(settings or {})}
+        super().__init__(account or Account(), own["HOST"], int(own["PORT"]))
+        self.on_line: Callable[[str, str], None] = print
         self.calls: dict[str, Call] = {}
-        self._command = command
+        self._command = command or [sys.executable, str(FOLDER / "app.py")]
         self._news = threading.Condition()
         self._numbers = count(1)
         self._temporary = tempfile.TemporaryDirectory(
@@ -71,16 +62,15 @@ class Sandbox(Tunnel):
         self.voice_api = self.serve_voice_api()
         self.api_port = self.voice_api.server_port
         self.asked = self.voice_api.asked
-        self.environment = self._environment()
-        self.environment.update(own)
+        self.environment = {**self._needed(), **own}
 
     def serve_voice_api(self) -> VoiceApi:
         """Serve the Voice API, with a certificate for the app to trust."""
         certificate = make_ssl_devcert(str(self.folder / "voice-api"), host="localhost")
         return VoiceApi(self.account, self.calls, certificate, Connection)
 
-    def _environment(self) -> dict[str, str]:
-        """What the app needs here, beside what this process has."""
+    def _needed(self) -> dict[str, str]:
+        """Return the environment of this process, with what the app needs here."""
         needed = os.environ.copy()
         needed["no_proxy"] = "localhost"  # before NO_PROXY, where that is set
         needed["PYTHONIOENCODING"] = "utf-8"
@@ -138,12 +128,6 @@ class Sandbox(Tunnel):
                 os.killpg(self.app.pid, signal.SIGKILL)
         return self.app.wait()
 
-    def dial(self) -> Call:
-        """Call the number: gives the call when its NCCO has come, and runs unless it is refused."""
-        call = self.create_call()
-        call.dial()
-        return call
-
     def create_call(
         self, parameters: dict[str, Any] | None = None, region: str = REGIONS[0]
     ) -> Call:
@@ -152,13 +136,15 @@ class Sandbox(Tunnel):
         uuid = str(uuid4())
         if number % 2 == 0:  # Vonage spells uuids either way
             uuid = uuid.replace("-", "")
-        asked: dict[str, Any] = {"to": "442079460000", "endpoint_type": "phone"}
-        asked["from"] = f"4477009{number:05d}"
-        asked["uuid"] = uuid
-        asked["conversation_uuid"] = f"CON-{uuid4()}"
-        asked["region_url"] = f"https://{region}"
-        if parameters is not None:
-            asked.update(parameters)
+        asked: dict[str, Any] = {
+            "to": "442079460000",
+            "from": f"4477009{number:05d}",
+            "endpoint_type": "phone",
+            "uuid": uuid,
+            "conversation_uuid": f"CON-{uuid4()}",
+            "region_url": f"https://{region}",
+            **(parameters or {}),
+        }
         if asked.get("from_user"):  # never both [Webhook reference]
             del asked["from"]
         kept = {name: value for name, value in asked.items() if value is not None}
@@ -180,13 +166,3 @@ class Sandbox(Tunnel):
             call.inside = False
         for call in calls:
             call.hang_up(place="closed", state="The sandbox has ended")
-
-
-def say_nothing(name: str, line: str) -> None:
-    """Take a line, and do nothing with it."""
-
-
-def free_port() -> int:
-    """Return a port of this machine that no one listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

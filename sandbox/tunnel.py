@@ -15,7 +15,6 @@ from sandbox.account import Account
 ANSWER_TIMES = (1, 5)
 ANSWER_TRIES = 3
 EVENT_TIMES = (1, 10)
-EVENT_TRIES = 1
 TRY_AGAIN = (429, 503, 504)  # on these, a time-out, and a dropped connection [Troubleshooting]
 
 
@@ -50,15 +49,12 @@ class Tunnel:
         sent["Content-Type"] = "application/json"
         sent["Authorization"] = self.account.sign(body)
         sent.update(headers)
-        options: dict[str, Any] = {"headers": sent, "timeout": EVENT_TIMES}
-        tries = EVENT_TRIES
+        times, tries = EVENT_TIMES, 1
         if path.startswith("/webhooks/answer"):
-            options["timeout"] = ANSWER_TIMES
-            tries = ANSWER_TRIES
+            times, tries = ANSWER_TIMES, ANSWER_TRIES
+        options: dict[str, Any] = {"headers": sent, "timeout": times, "data": body}
         if method == "GET":
-            options["params"] = parameters
-        else:
-            options["data"] = body
+            options |= {"params": parameters, "data": None}
         response = None
         with requests.Session() as session:
             session.trust_env = False  # no proxy for what is on this machine
