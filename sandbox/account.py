@@ -7,13 +7,8 @@ import uuid
 from typing import Any
 
 import jwt
+from cryptography.hazmat.primitives import serialization as pem
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
 
 # Seconds from iat for which a token is good. [support article 360000958407]
 WITHOUT_EXP = 15 * 60
@@ -26,10 +21,11 @@ class Account:
 
     def __init__(self) -> None:
         key = rsa.generate_private_key(65537, 2048)
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        self.private_key = private.decode()
-        self.public_key = public.decode()
+        public = key.public_key()
+        text = pem.Encoding.PEM
+        form, of_public = pem.PrivateFormat.PKCS8, pem.PublicFormat.SubjectPublicKeyInfo
+        self.private_key = key.private_bytes(text, form, pem.NoEncryption()).decode()
+        self.public_key = public.public_bytes(text, of_public).decode()
         self.application_id = str(uuid.uuid4())
         self.signature_secret = secrets.token_hex(32)
 

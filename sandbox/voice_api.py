@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from weakref import WeakSet
 
 from werkzeug import Response
 from werkzeug.exceptions import HTTPException, abort
@@ -45,7 +46,7 @@ class Asked:
     path: str  # without its query
     content_type: str
     authorization: str
-    body: Any  # None where it is not JSON
+    body: Any = None  # where it is not JSON
     status: int | None = None  # as long as it is not answered
 
 
@@ -71,7 +72,7 @@ class VoiceApi(ThreadingHTTPServer):
         self.certificate = certificate
         self.asked: list[Asked] = []
         self.taken: list[float] = []  # time.monotonic()
-        self.open: set[socket.socket] = set()
+        self.open: WeakSet[socket.socket] = WeakSet()
         self._lock = threading.Lock()
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(*certificate)
@@ -83,9 +84,14 @@ class VoiceApi(ThreadingHTTPServer):
         """Take no more connections, and end those that are open."""
         self.shutdown()
         self.server_close()
-        for connection in self.open.copy():
+        for connection in list(self.open):
             with suppress(OSError):  # its client has ended it
                 connection.shutdown(socket.SHUT_RDWR)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Remember a connection in order to end it."""
+        self.open.add(request)
+        super().process_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a client that hangs up, or does not trust the certificate."""
@@ -145,21 +151,7 @@ class Connection(BaseHTTPRequestHandler):
     wbufsize = -1  # an answer is sent as a whole
     server: VoiceApi
 
-    def setup(self) -> None:
-        super().setup()
-        self.server.open.add(self.connection)
-
-    def finish(self) -> None:
-        self.server.open.discard(self.connection)
-        super().finish()
-
     def do_GET(self) -> None:
-        try:
-            data = self.read_body()
-        except (RefusedError, HTTPException) as error:
-            self.send(refusal(error))
-            self.hang_up()  # where the next request begins is not known
-            return
         path = self.requestline.split()[1]  # self.path has lost a second slash
         asked = Asked(
             at=time.monotonic(),
@@ -168,21 +160,25 @@ class Connection(BaseHTTPRequestHandler):
             path=path.partition("?")[0],
             content_type=self.headers.get("Content-Type", ""),
             authorization=self.headers.get("Authorization", ""),
-            body=read_json(data),
         )
-        self.server.asked.append(asked)
         try:
+            asked.body = read_json(self.read_body())
+            self.server.asked.append(asked)
             self.server.check(asked)
             answer = self.respond(asked)
         except (RefusedError, HTTPException) as error:
             answer = refusal(error)
         asked.status = answer.status_code
         self.send(answer)
+        if self.close_connection:
+            self.hang_up()
 
     do_PUT = do_DELETE = do_POST = do_PATCH = do_OPTIONS = do_HEAD = do_TRACE = do_GET
 
     def read_body(self) -> bytes:
-        """Return the request's body; raises RefusedError or HTTPException."""
+        """Return the request's body; without it, raises an error and ends the connection."""
+        keeps_open = not self.close_connection
+        self.close_connection = True  # where the next request begins is not known
         if "Transfer-Encoding" in self.headers:
             abort(411, "send a Content-Length: the sandbox reads no body in chunks")
         length = self.headers.get("Content-Length", "0")
@@ -196,11 +192,11 @@ class Connection(BaseHTTPRequestHandler):
         except TimeoutError:
             abort(408, f"no more of the body came within {BODY_WITHIN} s")
         self.connection.settimeout(None)
+        self.close_connection = not keeps_open
         return data
 
     def hang_up(self) -> None:
         """End the connection, and read what the client still sends, so that the answer arrives."""
-        self.close_connection = True
         self.wfile.flush()
         self.connection.settimeout(1)
         with suppress(OSError):

@@ -99,7 +99,7 @@ def test_events_say_when_it_happened_however_late_they_come(
     ("response", "error"),
     [
         (Response(status=404), "it answers 404"),
-        (Response(b"OggS", mimetype="audio/ogg"), "it is Ogg, neither"),
+        (Response(b"OggS", mimetype="audio/ogg"), "it is neither an MP3 nor a WAV"),
     ],
 )
 def test_audio_that_cannot_be_played(
