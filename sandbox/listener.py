@@ -1,17 +1,21 @@
 """What a caller hears, as terminal and phone tell it, and the webhooks about it."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import count
-from threading import Condition, Event, Thread
-from typing import Any
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any
 
 import requests
 
 from sandbox.music import Music
-from sandbox.tunnel import Tunnel, describe_status
+
+if TYPE_CHECKING:
+    from sandbox.sandbox import Sandbox
 
 NAMES = ("from", "to", "from_user", "uuid", "conversation_uuid")
 COSTS = {"rate": "0.00", "price": "0.00", "network": "65512"}
@@ -25,13 +29,10 @@ class Listener:
     """Somebody who hears something, until the call is over.
 
     `happened` is what happened in the call: each event has the `line` that tells it in words, if
-    any, and what a phone shows or plays. `news` is notified of each, and is the lock for what
-    happens to all calls. `on_line` receives the caller's name and each line.
+    any, and what a phone shows or plays.
     """
 
-    tunnel: Tunnel
-    news: Condition
-    on_line: Callable[[str, str], None]
+    vonage: Sandbox
     parameters: dict[str, Any]  # of the answer webhook
     happened: list[dict[str, Any]] = field(default_factory=list)
     status: str = "ringing"
@@ -45,6 +46,7 @@ class Listener:
     _rtc_ids: Iterator[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
+        self.news = self.vonage.news
         self.uuid = str(self.parameters.get("uuid"))
         caller = str(self.parameters.get("from", self.parameters.get("from_user", "unknown")))
         self.name = caller.partition("@")[0]
@@ -56,7 +58,7 @@ class Listener:
         with self.news:
             if not self.over.is_set():
                 self.show(line=line, **shown)
-                self.on_line(self.name, line)
+                self.vonage.on_line(self.name, line)
 
     def show(self, **shown: Any) -> None:
         """Let a phone show or play something."""
@@ -69,12 +71,12 @@ class Listener:
 
     def start_stream(self, url: str, loop: int, level: float) -> None:
         """Play audio in place of what is heard. [vonage-java-sdk issue 243]"""
-        self.on_line(self.name, "the app asks: PUT /v1/calls/…/stream → 200")
-        self.hear(Music(self.tunnel, url, loop, level))
+        self.vonage.on_line(self.name, "the app asks: PUT /v1/calls/…/stream → 200")
+        self.hear(Music(self.vonage, url, loop, level))
 
     def stop_stream(self) -> None:
         """Stop what the Voice API or an NCCO's stream plays, but not hold music."""
-        self.on_line(self.name, "the app asks: DELETE /v1/calls/…/stream → 200")
+        self.vonage.on_line(self.name, "the app asks: DELETE /v1/calls/…/stream → 200")
         with self.news:
             if self.music and not self.music.is_hold and self.stop_music():
                 self.tell("hears the music stop")
@@ -193,7 +195,7 @@ class Listener:
         channel = {"id": self.uuid, "type": "phone"}
         fields = {
             "type": kind,
-            "application_id": self.tunnel.account.application_id,
+            "application_id": self.vonage.account.application_id,
             "id": next(self._rtc_ids),
             "conversation_id": self.parameters.get("conversation_uuid"),
             "body": {"play_id": music.play_id, "channel": channel, **body},
@@ -206,9 +208,9 @@ class Listener:
     ) -> requests.Response | None:
         """Send a webhook about `what`; returns its response, and tells only of a refusal."""
         sent = {"timestamp": write_time(now()), **fields}
-        response = self.tunnel.send("POST", f"/webhooks/{webhook}", sent, **headers)
+        response = self.vonage.send("POST", f"/webhooks/{webhook}", sent, **headers)
         if response is None or response.status_code not in SUCCESS:
-            self.on_line(
+            self.vonage.on_line(
                 self.name, f"POST /webhooks/{webhook} {what} → {describe_status(response)}"
             )
         return response
@@ -222,3 +224,10 @@ def write_time(moment: datetime) -> str:
 def now() -> datetime:
     """Return the time, in UTC."""
     return datetime.now(timezone.utc)
+
+
+def describe_status(response: requests.Response | None) -> str:
+    """Return the status of a webhook's response in a word or two."""
+    if response is None:
+        return "no answer"
+    return str(response.status_code)

@@ -1,5 +1,7 @@
 """Music: audio at an address, fetched as Vonage does, and heard until it ends or is stopped."""
 
+from __future__ import annotations
+
 import re
 import socket
 import ssl
@@ -10,6 +12,7 @@ from datetime import datetime, timezone
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from ipaddress import ip_address
 from threading import TIMEOUT_MAX, Event, Lock
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin, urlsplit
 from uuid import uuid4
 
@@ -17,7 +20,9 @@ import certifi
 import requests
 
 from sandbox.audio import sound
-from sandbox.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from sandbox.sandbox import Sandbox
 
 MOST_TIMES = 10**9  # what is more is as good as forever
 # No source gives these.
@@ -35,7 +40,7 @@ class Music:
     plays hold music by itself; other music comes from the app.
     """
 
-    tunnel: Tunnel
+    vonage: Sandbox
     url: str
     times: int = 1
     level: float = 0
@@ -56,7 +61,7 @@ class Music:
 
     def fetch(self) -> None:
         """Fetch the audio; raises ValueError with the reason if Vonage cannot play it."""
-        seconds = self.tunnel.audio_time
+        seconds = self.vonage.audio_time
         self._until = time.monotonic() + seconds
         try:
             self._follow()
@@ -102,9 +107,9 @@ class Music:
             parts = parse_address(url)
             host = str(parts.hostname)
             headers = {"User-Agent": requests.utils.default_user_agent()}
-            server = self.tunnel.server_of(host)
+            server = self.vonage.server_of(host)
             if server is not None:
-                headers = self.tunnel.forwarded(host)
+                headers = self.vonage.forwarded(host)
                 parts = parts._replace(scheme="http", netloc=urlsplit(server).netloc)
             else:
                 check_public(host)

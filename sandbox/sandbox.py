@@ -1,5 +1,6 @@
 """The stand-in for Vonage: one application, whose webhooks lead to an app, and its callers."""
 
+import json
 import os
 import signal
 import socket
@@ -15,25 +16,34 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import requests
 from typing_extensions import Self
 from werkzeug.serving import make_ssl_devcert
 
 from sandbox.account import Account
 from sandbox.call import Call
-from sandbox.tunnel import Tunnel
 from sandbox.voice_api import REGIONS, Connection, VoiceApi
 
 FOLDER = Path(__file__).resolve().parent.parent
 WATCH = Path(__file__).with_name("watch.py")
 STARTS_WITHIN = 30  # seconds
 ENDS_WITHIN = 10
+# Seconds to connect and to wait, and how often Vonage asks in all. Its documents disagree: 1 s,
+# 5 s for an answer, 10 s for an event, twice [Application API 2.4.1]; 3 s, 5 s, three times
+# [Troubleshooting]. An event may be sent again [support article], or not [Webhook reference].
+ANSWER_TIMES = (1, 5)
+ANSWER_TRIES = 3
+EVENT_TIMES = (1, 10)
+TRY_AGAIN = (429, 503, 504)  # on these, a time-out, and a dropped connection [Troubleshooting]
 
 
-class Sandbox(Tunnel):
+class Sandbox:
     """Vonage, with one application whose webhooks lead to an app, which runs in the context.
 
     `settings` are the app's, beside what it needs here; `command` starts it. `on_line` may be set
-    to what gets the name of a caller, and each line of what becomes of that call.
+    to what gets the name of a caller, and each line of what becomes of that call. `news` is
+    notified of what happens in any call, and is the lock for it. `audio_time` is how many seconds
+    a fetch of audio may take.
     """
 
     call_type: type[Call] = Call
@@ -47,11 +57,19 @@ class Sandbox(Tunnel):
         account: Account | None = None,
     ) -> None:
         own = {"HOST": "localhost", "PORT": str(port), **(settings or {})}
-        super().__init__(account or Account(), own["HOST"], int(own["PORT"]))
+        self.account = account or Account()
+        self.host = own["HOST"]
+        self.port = int(own["PORT"])
+        self.app_url = f"http://{self.host}:{self.port}"
+        if ":" in self.host:
+            self.app_url = f"http://[{self.host}]:{self.port}"
+        self.public_host = f"{uuid4().hex[:8]}.ngrok.example"
+        self.public_url = f"https://{self.public_host}"
+        self.audio_time = 10.0
         self.on_line: Callable[[str, str], None] = print
         self.calls: dict[str, Call] = {}
         self._command = command or [sys.executable, str(FOLDER / "app.py")]
-        self._news = threading.Condition()
+        self.news = threading.Condition()
         self._numbers = count(1)
         self._temporary = tempfile.TemporaryDirectory(
             prefix="sandbox-",
@@ -148,14 +166,7 @@ class Sandbox(Tunnel):
         if asked.get("from_user"):  # never both [Webhook reference]
             del asked["from"]
         kept = {name: value for name, value in asked.items() if value is not None}
-        call = self.call_type(
-            tunnel=self,
-            news=self._news,
-            on_line=self.on_line,
-            calls=self.calls,
-            region=region,
-            parameters=kept,
-        )
+        call = self.call_type(vonage=self, region=region, parameters=kept)
         self.calls[call.uuid] = call
         return call
 
@@ -166,3 +177,56 @@ class Sandbox(Tunnel):
             call.inside = False
         for call in calls:
             call.hang_up(place="closed", state="The sandbox has ended")
+
+    # Webhooks
+
+    def send(
+        self, method: str, path: str, parameters: dict[str, Any], **headers: str | None
+    ) -> requests.Response | None:
+        """Send a signed webhook; returns its response, or None if there is none.
+
+        `headers` replace those that Vonage and the tunnel send, or leave one out (None).
+        """
+        # A query, too, is signed as compact JSON. [support article 19033783342876]
+        text = json.dumps(parameters, ensure_ascii=False, separators=(",", ":"))
+        body = text.encode(errors="replace")
+        sent: dict[str, str | None] = {
+            **self.forwarded(self.public_host),
+            "Content-Type": "application/json",
+            "Authorization": self.account.sign(body),
+            **headers,
+        }
+        times, tries = EVENT_TIMES, 1
+        if path.startswith("/webhooks/answer"):
+            times, tries = ANSWER_TIMES, ANSWER_TRIES
+        options: dict[str, Any] = {"headers": sent, "timeout": times, "data": body}
+        if method == "GET":
+            options |= {"params": parameters, "data": None}
+        response = None
+        with requests.Session() as session:
+            session.trust_env = False  # no proxy for what is on this machine
+            for _ in range(tries):
+                with suppress(requests.RequestException):
+                    response = session.request(
+                        method, self.app_url + path, allow_redirects=False, **options
+                    )
+                    if response.status_code not in TRY_AGAIN:
+                        break
+        return response
+
+    # The tunnel, such as ngrok: a public host that leads to the app
+
+    def forwarded(self, host: str) -> dict[str, str]:
+        """Return the headers that the tunnel adds to a request for a public host."""
+        return {
+            "Host": host,
+            "X-Forwarded-For": "203.0.113.9",
+            "X-Forwarded-Host": host,
+            "X-Forwarded-Proto": "https",
+        }
+
+    def server_of(self, host: str) -> str | None:
+        """Return the server on this machine to which a public host leads, or None."""
+        if host == self.public_host:
+            return self.app_url
+        return None

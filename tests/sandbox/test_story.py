@@ -110,7 +110,12 @@ def test_the_bundled_music_is_fetched_once_for_a_reader(
 
 @pytest.mark.parametrize("line", ["INFO: Sent a.mp3 to all 2", "WARNING: Sent a.mp3 to 1 of 2"])
 def test_the_sum_of_a_play_comes_after_its_callers(
-    story: Story, log: Path, sandbox: StubbedSandbox, output: io.StringIO, line: str
+    story: Story,
+    log: Path,
+    sandbox: StubbedSandbox,
+    output: io.StringIO,
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
 ) -> None:
     may_come = threading.Event()
 
@@ -120,7 +125,7 @@ def test_the_sum_of_a_play_comes_after_its_callers(
 
     call = sandbox.dial()
     call.hears("is in the conference")
-    call.on_line = story.say
+    monkeypatch.setattr(sandbox, "on_line", story.say)
     call.start_stream(sandbox.add_file("/late.mp3", late()), 1, 0)
     add(log, f"{DATE} {line} callers\n{DATE} INFO: next\n")
     story.read_log()
