@@ -101,13 +101,9 @@ NEITHER = "it is neither an MP3 nor a WAV"
 UNREADABLE = "it is a WAV that cannot be read: "
 UNPLAYABLE = {
     "nothing": (b"", "it is empty, neither an MP3 nor a WAV"),
-    "AAC": (b"\xff\xf1\x50\x80" + bytes(500), NEITHER),
-    "M4A": (b"\0\0\0\x20ftypM4A " + bytes(500), NEITHER),
     "Ogg": (b"OggS" + bytes(500), NEITHER),
-    "a page": (HTML.encode(), NEITHER),
     "a picture with an MP3 in it": (b"\x89PNG\r\n\x1a\n" + MUSIC, NEITHER),
     "a tag": (b"ID3\x03\x00\x00\x00\x00\x00\x00", NEITHER),
-    "half a tag": (b"ID3\x03", NEITHER),
     "ones": (b"\xff" * 5000, NEITHER),
     "a header": (MUSIC[43:47], NEITHER),
     "a header and HTML": (b"\xff\xfb\x90\x64" + HTML.encode() * 300, NEITHER),
@@ -120,9 +116,7 @@ UNPLAYABLE = {
     ),
     "a WAV of six channels": (wav(channels=6), "it is a WAV of 16 bits, 8 kHz, 6 channels"),
     "a WAV of 44.1 kHz": (wav(hertz=44100), "it is a WAV of 16 bits, 44.1 kHz, mono"),
-    "a WAV of 0 Hz": (wav(hertz=0), "it is a WAV of 16 bits, 0 kHz, mono"),
     "a WAV of A-law": (wav(coding=6), UNREADABLE),
-    "an extensible WAV of numbers with a point": (wav(coding=0xFFFE, extra=b"\3" * 24), UNREADABLE),
     "a WAV without samples": (wav()[:44], "it is a WAV without sound in it"),
     "a WAV cut off": (wav()[:30], UNREADABLE),
 }

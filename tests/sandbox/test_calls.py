@@ -418,15 +418,3 @@ def test_a_phone_gets_who_else_is_there(sandbox: StubbedSandbox) -> None:
     fourth.hears("is in the conference")
     sandbox.hang_up_all()
     assert states(fourth)[2:] == ["In the conference, with 1 more", "The sandbox has ended"]
-
-
-def test_a_phone_gets_what_went_wrong(sandbox: StubbedSandbox) -> None:
-    call = sandbox.dial()
-    call.hears("is in the conference")
-    call.start_stream(sandbox.add_file("/gone.mp3", b"", status=404), 1, 0)
-    line = call.hears("hears nothing: gone.mp3 could not be played: it answers 404")
-    assert call.happened[-1] == {"line": line, "sound": "silence", "trouble": True}
-    sandbox.answers = [Response(status=500)]
-    over = sandbox.dial().happened[-1]
-    assert over["line"].startswith("is cut off: The answer webhook answered 500")
-    assert (over["place"], over["trouble"]) == ("over", True)

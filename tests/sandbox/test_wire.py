@@ -81,16 +81,6 @@ def test_a_connection_stays_open_whatever_is_answered(
     assert sandbox.connections - began <= 1
 
 
-@pytest.mark.parametrize(("token", "status"), [(True, 400), (False, 401)])
-def test_a_body_nested_deep(
-    sandbox: StubbedSandbox, wire: Wire, path: str, token: bool, status: int
-) -> None:
-    headers = {} if token else {"Authorization": None}
-    assert wire.ask("PUT", path, b"[" * 1100, **headers).status == status
-    assert sandbox.asked[-1].status == status
-    assert sandbox.asked[-1].body is None
-
-
 @pytest.mark.parametrize(
     ("status", "headers", "body"),
     [
@@ -117,10 +107,6 @@ def test_a_body_without_a_right_length_gets_an_answer_and_ends_the_connection(
     assert wire.ask("PUT", path, body, **headers).status == status
     assert wire.is_closed()
     assert sandbox.asked == []
-
-
-def test_a_body_may_be_64_kib_long(wire: Wire, path: str) -> None:
-    assert wire.ask("PUT", path, PLAYS + b" " * (65536 - len(PLAYS))).status == 200
 
 
 def test_a_path_is_taken_as_it_is_written(sandbox: StubbedSandbox, wire: Wire) -> None:
