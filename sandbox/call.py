@@ -239,7 +239,5 @@ class Call(Listener):
 
     def _meet(self) -> list[Call]:
         """Return who has come to this conference and is not over, in turn."""
-        if self.conference is None:
-            return []
         calls = list(self.vonage.calls.values())
         return [one for one in calls if one.conference == self.conference and not one.over.is_set()]

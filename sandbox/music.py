@@ -132,14 +132,7 @@ class Music:
             self._socket = connection.sock
             if self.stopped.is_set():
                 raise OSError
-        self._limit_wait()
-
-    def _limit_wait(self) -> None:
-        """Let the server be silent until the time is up, and no longer."""
-        left = self._until - time.monotonic()
-        if left <= 0 or self._socket is None:
-            raise TimeoutError
-        self._socket.settimeout(left)
+        connection.sock.settimeout(self.vonage.audio_time)
 
     def _read(self, response: HTTPResponse) -> None:
         if response.status != 200:
@@ -148,7 +141,8 @@ class Music:
         if kind.startswith("text/") or kind.endswith("json"):
             raise ValueError(f"it is {kind}, not audio")
         while len(self.data) <= MOST_BYTES:
-            self._limit_wait()
+            if time.monotonic() > self._until:
+                raise TimeoutError
             part = response.read1(65536)
             if not part:
                 return

@@ -177,7 +177,7 @@ class Connection(BaseHTTPRequestHandler):
 
     def read_body(self) -> bytes:
         """Return the request's body; without it, raises an error and ends the connection."""
-        keeps_open = not self.close_connection
+        closes = self.close_connection
         self.close_connection = True  # where the next request begins is not known
         if "Transfer-Encoding" in self.headers:
             abort(411, "send a Content-Length: the sandbox reads no body in chunks")
@@ -192,7 +192,7 @@ class Connection(BaseHTTPRequestHandler):
         except TimeoutError:
             abort(408, f"no more of the body came within {BODY_WITHIN} s")
         self.connection.settimeout(None)
-        self.close_connection = not keeps_open
+        self.close_connection = closes
         return data
 
     def hang_up(self) -> None:

@@ -99,9 +99,12 @@ def test_an_ncco_is_refused(sandbox: StubbedSandbox, example: Any) -> None:
     call = sandbox.dial()
     assert call.over.is_set()
     assert "is cut off: Syntax error in NCCO. Invalid value type or action. " in call.story[-1]
-    errors = [event for event in sandbox.events(call) if "reason" in event]
-    assert [set(event) for event in errors] == [{"reason", "conversation_uuid", "timestamp"}]
-    assert errors[0]["reason"] == "Syntax error in NCCO. Invalid value type or action."
+    started, ringing, error, completed = sandbox.events(call)
+    assert (started["status"], ringing["status"]) == ("started", "ringing")
+    assert set(error) == {"reason", "conversation_uuid", "timestamp"}
+    assert error["reason"] == "Syntax error in NCCO. Invalid value type or action."
+    assert completed["status"] == "completed"
+    assert "sip_code" not in completed
 
 
 @rules(
