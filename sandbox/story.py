@@ -19,7 +19,8 @@ LEG = re.compile(r"(?:\bleg )?\b([0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12})\
 WRONG = re.compile(
     r"→ (?:[45]|no answer)|^is cut off|^hears nothing|^app.py has ended|^warning|^error|^critical"
 )
-NO_NEWS = re.compile(r"\S+: (started|ringing|transfer)|Running on .*")
+# What the story has without it: of audio, what is heard is a line of its own.
+NO_NEWS = re.compile(r"(warning: )?\S+: (started|ringing|transfer|audio .*)|Running on .*")
 ONCE = re.compile(r"GET /static/.*")  # each caller's music is fetched
 SUM = re.compile(r"(?:warning: )?Sent .*")  # of a play: its callers come first
 RED = "\x1b[31m"

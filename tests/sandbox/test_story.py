@@ -76,6 +76,8 @@ def test_what_the_app_has_logged_comes_before_a_line(
         ("INFO: leg {leg}: started", []),
         ("INFO: leg {leg}: ringing", []),
         ("INFO: leg {leg}: transfer", []),
+        ("INFO: leg {leg}: audio playing", []),
+        ("WARNING: leg {leg}: audio could not be played: it answers 404", []),
         ("INFO: leg {leg}: answered", ["{name}: answered"]),
         ("INFO: leg {leg}: completed after 1 s", ["{name}: completed after 1 s"]),
     ],
