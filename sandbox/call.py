@@ -8,8 +8,8 @@ from threading import Event, Thread
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from sandbox.listener import Listener, describe_status, now
-from sandbox.music import Music
+from sandbox.listener import Listener, describe_status
+from sandbox.music import Music, now
 from sandbox.ncco import list_not_run, read_ncco
 
 

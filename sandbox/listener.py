@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from itertools import count
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import requests
 
-from sandbox.music import Music
+from sandbox.music import Music, now
 
 if TYPE_CHECKING:
     from sandbox.sandbox import Sandbox
@@ -219,11 +219,6 @@ class Listener:
 def write_time(moment: datetime) -> str:
     """Return a time as webhooks have it, to the millisecond."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def now() -> datetime:
-    """Return the time, in UTC."""
-    return datetime.now(timezone.utc)
 
 
 def describe_status(response: requests.Response | None) -> str:

@@ -32,6 +32,11 @@ MOST_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
+def now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(timezone.utc)
+
+
 @dataclass(eq=False)
 class Music:
     """Audio to be heard so many `times`, 0 for forever, at a level from -1 to 1.
@@ -50,7 +55,7 @@ class Music:
     is_heard: bool = False
     ends: float = 0.0  # time.monotonic()
     stopped: Event = field(default_factory=Event)  # by the app, a key, other music, or a hang-up
-    stopped_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    stopped_at: datetime = field(default_factory=now)
     _lock: Lock = field(default_factory=Lock)
     _socket: socket.socket | None = None
 
@@ -80,7 +85,7 @@ class Music:
     def stop(self) -> None:
         """End at once, also while it is fetched: what has come by then may be a part of it."""
         with self._lock:
-            self.stopped_at = datetime.now(timezone.utc)
+            self.stopped_at = now()
             self.stopped.set()
             if self._socket:
                 with suppress(OSError):  # it has ended already

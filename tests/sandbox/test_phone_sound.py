@@ -40,7 +40,7 @@ def test_dial_play_stop_and_hang_up(conference: InProcess, open_phone: OpenPhone
         number = f"+{call.parameters['from']}"
         expect(page.get_by_role("heading", level=1)).to_have_text(number)
         hints(page, "is in the conference, alone: silence until Play")
-        hints(page, "Silence is right until somebody presses Play on")
+        hints(page, "Silence is right until somebody presses Play")
         assert page.evaluate("audio.src").startswith("data:audio/wav")  # nothing sounds yet
         with page.expect_popup() as popup:
             page.get_by_role("link", name="the app\u2019s page").click()
@@ -49,10 +49,12 @@ def test_dial_play_stop_and_hang_up(conference: InProcess, open_phone: OpenPhone
         press(app_page, f"Play to {number}")
         wait_for(page, SOUNDS)
         hints(page, "hears music: hold-music.mp3, 32 s")
+        expect(page.locator("#silence")).not_to_be_visible()
         press(app_page, f"Stop for {number}")
         app_page.close()
         wait_for(page, "audio.paused")
         reads(page, "hears the music stop")
+        expect(page.locator("#silence")).to_be_visible()
         expect(page.locator("body")).not_to_contain_text("ngrok.example")
         press(page, "Hang up")
         reads(page, "hangs up")
