@@ -105,8 +105,8 @@ def refuse_head() -> None:
 
 
 def add_headers(response: Response) -> Response:
-    """Let no one cache or frame what is not static."""
-    if request.endpoint != "static":
+    """Let no one cache or frame what is only for the operator, or what does not exist."""
+    if request.endpoint is None or request.endpoint not in OPEN:
         response.headers.update(PRIVATE)
     return response
 

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -46,6 +47,7 @@ class ConfigError(Exception):
         self.problems = problems
 
 
+@lru_cache(maxsize=256)
 def is_public(url: str) -> bool:
     """Return whether an address is http or https, and its host may be on the public internet."""
     if re.search(r"\s", url):  # which pydantic would take out
@@ -61,6 +63,7 @@ def is_public(url: str) -> bool:
         return "." in host and not host.endswith(PRIVATE_SUFFIXES)
 
 
+@lru_cache(maxsize=256)
 def is_host(value: str) -> bool:
     """Return whether this is a host, perhaps with a port, and nothing else."""
     if not HOST_LETTERS.fullmatch(value):
