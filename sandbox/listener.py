@@ -161,8 +161,8 @@ class Listener:
 
     # Webhooks [Webhook reference]
 
-    def event(self, status: str, **more: Any) -> requests.Response | None:
-        """Send the event of a status; returns its response."""
+    def event(self, status: str, **more: Any) -> None:
+        """Send the event of a status."""
         fields = {**self._named(), "status": status, "direction": "inbound"}
         if status == "answered":  # what is not known yet is null [captured bodies]
             fields |= {"start_time": None, "rate": None, "network": None}
@@ -172,7 +172,7 @@ class Listener:
                 fields["sip_code"] = 200
             elif self.status in SIP_CODES:
                 fields["sip_code"] = SIP_CODES[self.status]
-        return self.send_event("event", status, fields | more)
+        self.send_event("event", status, fields | more)
 
     def _named(self) -> dict[str, Any]:
         """Return what most events say of a call."""
@@ -205,15 +205,13 @@ class Listener:
 
     def send_event(
         self, webhook: str, what: str, fields: dict[str, Any], **headers: str | None
-    ) -> requests.Response | None:
-        """Send a webhook about `what`; returns its response, and tells only of a refusal."""
+    ) -> None:
+        """Send a webhook about `what`, and tell only of a refusal."""
         sent = {"timestamp": write_time(now()), **fields}
         response = self.vonage.send("POST", f"/webhooks/{webhook}", sent, **headers)
         if response is None or response.status_code not in SUCCESS:
-            self.vonage.on_line(
-                self.name, f"POST /webhooks/{webhook} {what} → {describe_status(response)}"
-            )
-        return response
+            came = describe_status(response)
+            self.vonage.on_line(self.name, f"POST /webhooks/{webhook} {what} → {came}")
 
 
 def write_time(moment: datetime) -> str:
