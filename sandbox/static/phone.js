@@ -1,4 +1,4 @@
-// A phone. The server says what happens, in words (see Listener.happened): this shows the words,
+// A phone. The server says what happens, in words (see Call.happened): this shows the words,
 // and plays what the caller hears.
 "use strict";
 

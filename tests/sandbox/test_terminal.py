@@ -103,10 +103,6 @@ class Terminal:
         """Remember the processes that it has started, which have sessions of their own."""
         self.apps.update(children_of(self.process))
 
-    def app(self) -> int:
-        """The process of the app: another watches over it."""
-        return min(self.apps)
-
     def end(self, how: signal.Signals) -> int:
         """End it with a signal; gives its exit status, after a look for what is left."""
         self.process.send_signal(how)
@@ -261,7 +257,7 @@ def test_music_instead_of_a_conference_and_the_end_of_the_app_ends_it(run: Run) 
     terminal = run("--stream")
     terminal.reads("…0001    POST /webhooks/answer → 200 stream")
     terminal.reads("…0001    hears music: hold-music.mp3, 32 s")
-    os.kill(terminal.app(), signal.SIGKILL)
+    os.kill(min(terminal.apps), signal.SIGKILL)  # another watches over the app
     terminal.reads("app.py has ended by itself, with status -9")
     terminal.read_all()
     assert "\x1b" not in "".join(terminal.lines)
