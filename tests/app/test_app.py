@@ -172,9 +172,7 @@ def test_a_restart_in_mid_call_loses_no_one_and_keeps_no_one_who_is_gone(process
 def test_a_call_from_before_the_start_is_over_that_its_own_region_does_not_know(
     regions: InProcess, start: StartSandbox, host: str, ago: float, stays: bool
 ) -> None:
-    sandbox = regions
-    if host:
-        sandbox = start()
+    sandbox = start() if host else regions
     known, gone = sandbox.dial(region="api-us-3.vonage.com"), sandbox.dial()
     del sandbox.calls[gone.uuid]
     end_calls_from_before(sandbox.flask, time.time() - ago)
