@@ -90,12 +90,8 @@ def test_create_app_opens_nothing_and_adds_nothing_twice(tmp_path: Path, account
 
 def test_files_have_their_types_whatever_the_machine_says() -> None:
     """As Windows' registry may say that a script is plain text."""
-    types = {
-        "page.js": "text/javascript",
-        "page.css": "text/css",
-        "hold-music.mp3": "audio/mpeg",
-        "busy.svg": "image/svg+xml",
-    }
+    types = {"page.js": "text/javascript", "page.css": "text/css"}
+    types |= {"hold-music.mp3": "audio/mpeg", "busy.svg": "image/svg+xml"}
     for name in types:
         mimetypes.add_type("text/plain", f".{name.rpartition('.')[2]}")
     client = create_app(Config()).test_client()
