@@ -6,7 +6,7 @@ Vonage's document follows a fact in brackets; tests/sandbox/test_rules.py has wh
 from sandbox.account import Account
 from sandbox.audio import sound
 from sandbox.call import Call
-from sandbox.sandbox import FOLDER, Sandbox, free_port
+from sandbox.sandbox import FOLDER, Sandbox
 from sandbox.voice_api import REGIONS, Asked
 
-__all__ = ["FOLDER", "REGIONS", "Account", "Asked", "Call", "Sandbox", "free_port", "sound"]
+__all__ = ["FOLDER", "REGIONS", "Account", "Asked", "Call", "Sandbox", "sound"]

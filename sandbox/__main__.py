@@ -28,12 +28,9 @@ def main() -> int:
         settings["VOICE_CONFERENCE_QUORUM"] = str(options.quorum)
     ending = threading.Event()
 
-    def end(*_: object) -> None:
-        ending.set()
-
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
         if hasattr(signal, name):  # Windows lacks one, all others another
-            signal.signal(getattr(signal, name), end)
+            signal.signal(getattr(signal, name), lambda *_: ending.set())
     vonage = Sandbox(settings, port=options.port)
     vonage.log.touch()
     story = Story(vonage.log, vonage.calls, sys.stdout)
@@ -47,8 +44,7 @@ def main() -> int:
             status = run(vonage, story, options.callers, ending)
             story.close()
     except RuntimeError as error:
-        print(error, file=sys.stderr)
-        return 1
+        sys.exit(str(error))
     return status
 
 
@@ -59,7 +55,9 @@ def run(vonage: Sandbox, story: Story, callers: int, ending: threading.Event) ->
         for _ in range(callers):
             if ending.is_set():
                 return
-            vonage.dial().heard.wait()
+            call = vonage.create_call()
+            call.dial()
+            call.heard.wait()
         story.say("sandbox", NEXT)
 
     dialling = threading.Thread(target=dial, daemon=True)
@@ -86,11 +84,7 @@ def read_options() -> argparse.Namespace:
     add = parser.add_argument
     add("--callers", type=int, default=1, metavar="N", help="how many dial, in turn (default: 1)")
     add("--quorum", type=int, metavar="N", help="callers wait, with music, for N (2 to 50)")
-    add(
-        "--stream",
-        action="store_true",
-        help="callers hear music at once, and the call ends with it",
-    )
+    add("--stream", action="store_true", help="callers hear music, and the call ends with it")
     add("--port", type=int, default=9000, metavar="N", help="the port of the page (default: 9000)")
     add("--phone-port", type=int, metavar="N", help="the phone's port (default: the next one)")
     options = parser.parse_args()

@@ -8,13 +8,9 @@ from threading import Event, Thread
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from sandbox.listener import Listener, now
-from sandbox.music import Music
-from sandbox.ncco import START_TEXTS, list_not_run, read_ncco, remove_tags
-from sandbox.tunnel import describe_status
-
-MOST_DIGITS = 4  # and seconds to wait for each [NCCO reference of 2021]
-KEY_WITHIN = 3
+from sandbox.listener import Listener, describe_status
+from sandbox.music import Music, now
+from sandbox.ncco import list_not_run, read_ncco
 
 
 @dataclass(eq=False, kw_only=True)
@@ -22,14 +18,13 @@ class Call(Listener):
     """A call from dialling to hanging up: for Vonage one leg, which its uuid names."""
 
     region: str
-    calls: dict[str, Call]  # all, among which are those it meets
     speaks: bool = False  # on a phone, where a talk lasts until `go_on`
     ncco: list[dict[str, Any]] = field(default_factory=list)
     ended: Event = field(default_factory=Event)  # over, and the app knows
     go_on: Event = field(default_factory=Event)  # to the next action
     conference: str | None = None  # its name, once the call has come to it
     inside: bool = False  # or it waits for the start
-    others: int | None = None  # how many are in the conference with it, as a phone shows
+    others: str = ""  # who is in the conference with it, in words
     _digits: str = ""
 
     # What its caller does
@@ -55,19 +50,19 @@ class Call(Listener):
 
     def connect(self, method: str = "POST") -> None:
         """Ask the app for the NCCO; the call is over if Vonage would not run it."""
-        response = self.tunnel.send(method, "/webhooks/answer", self.parameters)
+        response = self.vonage.send(method, "/webhooks/answer", self.parameters)
         came = f"{method} /webhooks/answer → {describe_status(response)}"
         try:
             self.ncco = read_ncco(response)
         except ValueError as error:
-            self.on_line(self.name, came)
+            self.vonage.on_line(self.name, came)
             conversation = self.parameters.get("conversation_uuid")
             fields = {"conversation_uuid": conversation, "reason": error.args[0]}
             self.send_event("event", "error", fields)
             self.end(f"is cut off: {' '.join(error.args)}", trouble=True)
             return
         actions = ", ".join(action["action"] for action in self.ncco)
-        self.on_line(self.name, f"{came} {actions}")
+        self.vonage.on_line(self.name, f"{came} {actions}")
 
     def answer(self) -> None:
         """Be answered, before the app is asked for its NCCO or after it."""
@@ -134,29 +129,28 @@ class Call(Listener):
 
     def _run(self) -> None:
         for action in self.ncco:
-            given = {name: value for name, value in action.items() if value is not None}
             self.go_on.clear()
             if self.over.is_set():
                 return
-            for skipped in list_not_run(given):
+            for skipped in list_not_run(action):
                 self.tell(f"{skipped}: not run here")
-            name = given["action"]
+            name = action["action"]
             if name != "input":
-                self.listens = given.get("bargeIn", False)
+                self.listens = action.get("bargeIn", False)
                 self._digits = ""
             if name == "talk":
-                self._say(given)
+                self._say(action)
             elif name == "stream":
-                self._stream(given)
+                self._stream(action)
             elif name == "input":
-                self._input(given)
+                self._input(action)
             elif name == "conversation":
-                self._enter(given)
+                self._enter(action)
                 self.over.wait()
         self.end("hears the end of the NCCO")
 
     def _say(self, action: dict[str, Any]) -> None:
-        text = remove_tags(action["text"])
+        text = action["text"].strip()
         how = {"text": text, "level": action.get("level", 0), "keys": self.listens}
         self.tell(f'hears "{text}"', sound="talk", **how)
         if self.speaks:
@@ -164,7 +158,7 @@ class Call(Listener):
 
     def _stream(self, action: dict[str, Any]) -> None:
         url = action["streamUrl"][0]
-        music = Music(self.tunnel, url, action.get("loop", 1), action.get("level", 0))
+        music = Music(self.vonage, url, action.get("loop", 1), action.get("level", 0))
         self.hear(music).join()
         # It lasts as long, although the app has stopped it or plays something in its place.
         self.go_on.wait(music.ends - time.monotonic())
@@ -173,9 +167,8 @@ class Call(Listener):
         """Collect keys, those that ended what was heard among them, and send them."""
         if "dtmf" not in action["type"]:
             return
-        asked = action.get("dtmf", {})
-        most = asked.get("maxDigits", MOST_DIGITS)
-        seconds = asked.get("timeOut", KEY_WITHIN)
+        asked = {"maxDigits": 4, "timeOut": 3, **action.get("dtmf", {})}  # [NCCO reference of 2021]
+        most, seconds = asked["maxDigits"], asked["timeOut"]
         self.listens = True
         self.tell(f"may press keys, the next within {seconds} s", sound="silence", keys=True)
         while len(self._digits) < most and self.go_on.wait(seconds):
@@ -193,17 +186,16 @@ class Call(Listener):
 
     def _enter(self, action: dict[str, Any]) -> None:
         """Start the conference, join it where it has started, or wait for its start."""
-        starts = action.get("startOnEnter", True)
         with self.news:
             self.conference = action["name"]
             there = self._meet()
             joining = [call for call in there if not call.inside]
-            if START_TEXTS.get(starts, starts) or len(joining) < len(there):
+            if action.get("startOnEnter", True) or len(joining) < len(there):
                 for call in joining:
                     call.inside = True
             else:
+                joining = []
                 self._wait(action)
-                return
         for call in joining:
             call._join()
 
@@ -214,7 +206,7 @@ class Call(Listener):
             self.heard.set()
             return
         url = action["musicOnHoldUrl"][0]
-        self.hear(Music(self.tunnel, url, times=0, is_hold=True))
+        self.hear(Music(self.vonage, url, times=0, is_hold=True))
 
     def _join(self) -> None:
         """Be moved from a conversation of one's own to the conference's."""
@@ -228,7 +220,7 @@ class Call(Listener):
             if self.music and self.music.is_hold and self.stop_music():
                 self.tell("hears the music stop")
             self._count()
-            line = f"is in the conference, {describe_others(self.others)}"
+            line = f"is in the conference, {self.others}"
             if self.music is None:
                 line += ": silence until Play"
             self.tell(line)
@@ -237,23 +229,15 @@ class Call(Listener):
     def _count(self) -> None:
         """Let each phone in the conference show how many others are there."""
         inside = [call for call in self._meet() if call.inside]
-        others = len(inside) - 1
+        others = "alone"
+        if len(inside) > 1:
+            others = f"with {len(inside) - 1} more"
         for call in inside:
             if call.others != others:
                 call.others = others
-                state = f"In the conference, {describe_others(others)}"
-                call.show(place="conference", state=state)
+                call.show(place="conference", state=f"In the conference, {others}")
 
     def _meet(self) -> list[Call]:
         """Return who has come to this conference and is not over, in turn."""
-        if self.conference is None:
-            return []
-        calls = list(self.calls.values())
+        calls = list(self.vonage.calls.values())
         return [one for one in calls if one.conference == self.conference and not one.over.is_set()]
-
-
-def describe_others(others: int | None) -> str:
-    """Return how many others are in a conference, in words."""
-    if others:
-        return f"with {others} more"
-    return "alone"

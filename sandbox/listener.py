@@ -1,16 +1,21 @@
 """What a caller hears, as terminal and phone tell it, and the webhooks about it."""
 
+from __future__ import annotations
+
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from threading import Condition, Event, Thread
-from typing import Any
+from datetime import datetime
+from itertools import count
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any
 
 import requests
 
-from sandbox.music import Music
-from sandbox.tunnel import Tunnel, describe_status
+from sandbox.music import Music, now
+
+if TYPE_CHECKING:
+    from sandbox.sandbox import Sandbox
 
 NAMES = ("from", "to", "from_user", "uuid", "conversation_uuid")
 COSTS = {"rate": "0.00", "price": "0.00", "network": "65512"}
@@ -24,13 +29,10 @@ class Listener:
     """Somebody who hears something, until the call is over.
 
     `happened` is what happened in the call: each event has the `line` that tells it in words, if
-    any, and what a phone shows or plays. `news` is notified of each, and is the lock for what
-    happens to all calls. `on_line` receives the caller's name and each line.
+    any, and what a phone shows or plays.
     """
 
-    tunnel: Tunnel
-    news: Condition
-    on_line: Callable[[str, str], None]
+    vonage: Sandbox
     parameters: dict[str, Any]  # of the answer webhook
     happened: list[dict[str, Any]] = field(default_factory=list)
     status: str = "ringing"
@@ -41,9 +43,10 @@ class Listener:
     music: Music | None = None  # what is heard now, or fetched in order to be heard
     audio: bytes = b""  # what was heard last
     listens: bool = False  # whether a key does something
-    _rtc_events: int = 0
+    _rtc_ids: Iterator[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
+        self.news = self.vonage.news
         self.uuid = str(self.parameters.get("uuid"))
         caller = str(self.parameters.get("from", self.parameters.get("from_user", "unknown")))
         self.name = caller.partition("@")[0]
@@ -53,29 +56,27 @@ class Listener:
     def tell(self, line: str, **shown: Any) -> None:
         """Say what happens, until the call is over; a phone gets what is shown, too."""
         with self.news:
-            if self.over.is_set():
-                return
-            self.show(line=line, **shown)
-            self.on_line(self.name, line)
+            if not self.over.is_set():
+                self.show(line=line, **shown)
+                self.vonage.on_line(self.name, line)
 
     def show(self, **shown: Any) -> None:
         """Let a phone show or play something."""
         with self.news:
-            if self.over.is_set():
-                return
-            self.happened.append(shown)
-            self.news.notify_all()
+            if not self.over.is_set():
+                self.happened.append(shown)
+                self.news.notify_all()
 
     # What the Voice API does
 
     def start_stream(self, url: str, loop: int, level: float) -> None:
         """Play audio in place of what is heard. [vonage-java-sdk issue 243]"""
-        self.on_line(self.name, "the app asks: PUT /v1/calls/…/stream → 200")
-        self.hear(Music(self.tunnel, url, loop, level))
+        self.vonage.on_line(self.name, "the app asks: PUT /v1/calls/…/stream → 200")
+        self.hear(Music(self.vonage, url, loop, level))
 
     def stop_stream(self) -> None:
         """Stop what the Voice API or an NCCO's stream plays, but not hold music."""
-        self.on_line(self.name, "the app asks: DELETE /v1/calls/…/stream → 200")
+        self.vonage.on_line(self.name, "the app asks: DELETE /v1/calls/…/stream → 200")
         with self.news:
             if self.music and not self.music.is_hold and self.stop_music():
                 self.tell("hears the music stop")
@@ -85,7 +86,7 @@ class Listener:
     @property
     def is_fetching(self) -> bool:
         """Whether music is fetched that is not heard yet."""
-        return self.music is not None and not self.music.settled.is_set()
+        return self.music is not None and not self.music.is_heard
 
     def hear(self, music: Music) -> Thread:
         """Hear this once it is fetched, and end at once what is heard or fetched until now.
@@ -124,12 +125,11 @@ class Listener:
             if music.stopped.is_set():
                 return
             began = now()
-            music.is_heard = True
-            self.audio = music.data
+            self.audio = bytes(music.data)
             music.ends = time.monotonic() + music.lasts
             heard = {"seconds": music.seconds, "times": music.times, "level": music.level}
             self.tell(music.describe(), sound="music", keys=self.listens, **heard)
-            music.settled.set()
+            music.is_heard = True
             self.heard.set()
         how = {"stream_url": [music.url], "level": music.level, "loop": music.times}
         # On its own, so that a slow app does not put off the end.
@@ -156,7 +156,6 @@ class Listener:
             line = f"hears nothing: {music.name} could not be played: {reason}"
             self.tell(line, sound="silence", trouble=True)
             self.music = None
-            music.settled.set()
             self.heard.set()
         self.send_rtc("audio:play:done", failed, music, error=reason)
 
@@ -167,7 +166,7 @@ class Listener:
         fields = {**self._named(), "status": status, "direction": "inbound"}
         if status == "answered":  # what is not known yet is null [captured bodies]
             fields |= {"start_time": None, "rate": None, "network": None}
-        if status == "completed" and self.ended_at:
+        if status == "completed":
             fields |= self.lasted(write_time)
             if self.answered:
                 fields["sip_code"] = 200
@@ -181,10 +180,10 @@ class Listener:
 
     def lasted(self, write: Callable[[datetime], str]) -> dict[str, Any]:
         """Return what is known of a call that is over, with its times as `write` has them."""
-        known = {"duration": "0", **COSTS}
-        if self.ended_at:
-            known["end_time"] = write(self.ended_at)
-        if self.answered and self.ended_at:
+        if self.ended_at is None:
+            return {}
+        known = {"duration": "0", **COSTS, "end_time": write(self.ended_at)}
+        if self.answered:
             known["start_time"] = write(self.answered)
             known["duration"] = str(int((self.ended_at - self.answered).total_seconds()))
         return known
@@ -193,14 +192,11 @@ class Listener:
         """Send what RTC says of audio, unless it is hold music. [Conversation API, Event]"""
         if music.is_hold:
             return
-        with self.news:
-            self._rtc_events += 1
-            number = self._rtc_events
         channel = {"id": self.uuid, "type": "phone"}
         fields = {
             "type": kind,
-            "application_id": self.tunnel.account.application_id,
-            "id": number,
+            "application_id": self.vonage.account.application_id,
+            "id": next(self._rtc_ids),
             "conversation_id": self.parameters.get("conversation_uuid"),
             "body": {"play_id": music.play_id, "channel": channel, **body},
             "timestamp": write_time(at),
@@ -211,11 +207,12 @@ class Listener:
         self, webhook: str, what: str, fields: dict[str, Any], **headers: str | None
     ) -> requests.Response | None:
         """Send a webhook about `what`; returns its response, and tells only of a refusal."""
-        sent = {**fields, "timestamp": fields.get("timestamp", write_time(now()))}
-        response = self.tunnel.send("POST", f"/webhooks/{webhook}", sent, **headers)
+        sent = {"timestamp": write_time(now()), **fields}
+        response = self.vonage.send("POST", f"/webhooks/{webhook}", sent, **headers)
         if response is None or response.status_code not in SUCCESS:
-            came = describe_status(response)
-            self.on_line(self.name, f"POST /webhooks/{webhook} {what} → {came}")
+            self.vonage.on_line(
+                self.name, f"POST /webhooks/{webhook} {what} → {describe_status(response)}"
+            )
         return response
 
 
@@ -224,6 +221,8 @@ def write_time(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def now() -> datetime:
-    """Return the time, in UTC."""
-    return datetime.now(timezone.utc)
+def describe_status(response: requests.Response | None) -> str:
+    """Return the status of a webhook's response in a word or two."""
+    if response is None:
+        return "no answer"
+    return str(response.status_code)

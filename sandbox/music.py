@@ -1,13 +1,18 @@
 """Music: audio at an address, fetched as Vonage does, and heard until it ends or is stopped."""
 
+from __future__ import annotations
+
 import re
 import socket
 import ssl
+import time
 from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from ipaddress import ip_address
-from threading import TIMEOUT_MAX, Event, Lock, Timer
+from threading import TIMEOUT_MAX, Event, Lock
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin, urlsplit
 from uuid import uuid4
 
@@ -15,7 +20,9 @@ import certifi
 import requests
 
 from sandbox.audio import sound
-from sandbox.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from sandbox.sandbox import Sandbox
 
 MOST_TIMES = 10**9  # what is more is as good as forever
 # No source gives these.
@@ -25,6 +32,12 @@ MOST_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
+def now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+@dataclass(eq=False)
 class Music:
     """Audio to be heard so many `times`, 0 for forever, at a level from -1 to 1.
 
@@ -32,65 +45,51 @@ class Music:
     plays hold music by itself; other music comes from the app.
     """
 
-    def __init__(
-        self, tunnel: Tunnel, url: str, times: int = 1, level: float = 0, is_hold: bool = False
-    ) -> None:
-        self.url = url
-        self.times = min(times, MOST_TIMES)
-        self.level = level
-        self.is_hold = is_hold
+    vonage: Sandbox
+    url: str
+    times: int = 1
+    level: float = 0
+    is_hold: bool = False
+    data: bytearray = field(default_factory=bytearray)
+    seconds: float = 0.0
+    is_heard: bool = False
+    ends: float = 0.0  # time.monotonic()
+    stopped: Event = field(default_factory=Event)  # by the app, a key, other music, or a hang-up
+    stopped_at: datetime = field(default_factory=now)
+    _lock: Lock = field(default_factory=Lock)
+    _socket: socket.socket | None = None
+
+    def __post_init__(self) -> None:
+        self.times = min(self.times, MOST_TIMES)
         self.play_id = str(uuid4())
-        self.name = re.split("[?#]", url)[0].rstrip("/").rpartition("/")[2]
-        self.data = b""
-        self.seconds = 0.0
-        self.is_heard = False
-        self.ends = 0.0  # time.monotonic()
-        self.settled = Event()  # it is heard, or will never be
-        self.stopped = Event()  # by the app, by a key, by other music, or at the call's end
-        self.stopped_at = datetime.now(timezone.utc)
-        self._tunnel = tunnel
-        self._lock = Lock()
-        self._socket: socket.socket | None = None
-        self._is_cut = False
-        self._came = bytearray()
+        self.name = re.split("[?#]", self.url)[0].rstrip("/").rpartition("/")[2]
 
     def fetch(self) -> None:
         """Fetch the audio; raises ValueError with the reason if Vonage cannot play it."""
-        seconds = self._tunnel.audio_time
-        timer = Timer(seconds, self._cut)
-        timer.daemon = True
-        timer.start()
+        seconds = self.vonage.audio_time
+        self._until = time.monotonic() + seconds
         try:
             self._follow()
         except (OSError, HTTPException) as error:
             reason = "it cannot be reached"
-            if isinstance(error, TimeoutError):
-                reason = f"it timed out after {CONNECTS_WITHIN} s"
-            if self._is_cut:
+            if isinstance(error, TimeoutError) and self._socket:
                 reason = f"it timed out after {seconds:g} s"
-            if self._is_cut and self._came:
+            if isinstance(error, TimeoutError) and self.data:
                 reason = f"it does not end within {seconds:g} s, like internet radio"
             raise ValueError(reason) from error
-        finally:
-            timer.cancel()
-        self.data = bytes(self._came)
-        kind, self.seconds = sound(self.data)
+        kind, self.seconds = sound(bytes(self.data))
+        self.lasts = min(self.seconds * (self.times or MOST_TIMES), TIMEOUT_MAX)
         if self.is_hold and kind != "MP3":
             raise ValueError(f"musicOnHoldUrl must be an MP3, not a {kind}")
 
     def stop(self) -> None:
-        """End at once, also while it is fetched."""
-        self.stopped_at = datetime.now(timezone.utc)
-        self.stopped.set()
-        self.settled.set()
-        self._cut()
-
-    @property
-    def lasts(self) -> float:
-        """The seconds for which all of it is heard."""
-        if self.times == 0:
-            return TIMEOUT_MAX
-        return min(self.seconds * self.times, TIMEOUT_MAX)
+        """End at once, also while it is fetched: what has come by then may be a part of it."""
+        with self._lock:
+            self.stopped_at = now()
+            self.stopped.set()
+            if self._socket:
+                with suppress(OSError):  # it has ended already
+                    self._socket.shutdown(socket.SHUT_RDWR)
 
     def describe(self) -> str:
         """Return what is heard, such as "hears music: a.mp3, 32 s, 2 times at level 0.5"."""
@@ -106,36 +105,21 @@ class Music:
             line += f" at level {self.level:g}"
         return line
 
-    def _cut(self) -> None:
-        """End the fetch, wherever it is."""
-        with self._lock:
-            self._is_cut = True
-            if self._socket is not None:
-                with suppress(OSError):  # it has ended already
-                    self._socket.shutdown(socket.SHUT_RDWR)
-
-    def _check_uncut(self) -> None:
-        """Raise TimeoutError after a cut: what has come may be half of the audio."""
-        with self._lock:
-            if self._is_cut:
-                raise TimeoutError
-
     def _follow(self) -> None:
         """Fetch what is at the address, or where that redirects to."""
         url = self.url
         for _ in range(MOST_REDIRECTS + 1):
-            self._check_uncut()
             parts = parse_address(url)
+            host = str(parts.hostname)
             headers = {"User-Agent": requests.utils.default_user_agent()}
-            server = self._tunnel.server_of(str(parts.hostname))
+            server = self.vonage.server_of(host)
             if server is not None:
-                headers = self._tunnel.forwarded(str(parts.hostname))
-            with closing(make_connection(parts, server)) as connection:
-                connection.connect()
-                connection.sock.settimeout(None)  # the timer ends it
-                with self._lock:
-                    self._socket = connection.sock
-                self._check_uncut()
+                headers = self.vonage.forwarded(host)
+                parts = parts._replace(scheme="http", netloc=urlsplit(server).netloc)
+            else:
+                check_public(host)
+            with closing(make_connection(parts)) as connection:
+                self._open(connection)
                 path = parts._replace(scheme="", netloc="", fragment="").geturl()
                 connection.request("GET", path, headers=headers)
                 response = connection.getresponse()
@@ -146,18 +130,28 @@ class Music:
             url = urljoin(url, location)
         raise ValueError(f"it redirects more than {MOST_REDIRECTS} times")
 
+    def _open(self, connection: HTTPConnection) -> None:
+        """Connect, unless it is stopped; from now on stop() ends it."""
+        connection.connect()
+        with self._lock:
+            self._socket = connection.sock
+            if self.stopped.is_set():
+                raise OSError
+        connection.sock.settimeout(self.vonage.audio_time)
+
     def _read(self, response: HTTPResponse) -> None:
         if response.status != 200:
             raise ValueError(f"it answers {response.status}")
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind.startswith("text/") or kind.endswith("json"):
             raise ValueError(f"it is {kind}, not audio")
-        while len(self._came) <= MOST_BYTES:
+        while len(self.data) <= MOST_BYTES:
+            if time.monotonic() > self._until:
+                raise TimeoutError
             part = response.read1(65536)
-            self._check_uncut()
             if not part:
                 return
-            self._came += part
+            self.data += part
         raise ValueError(f"it is longer than {MOST_BYTES // 1_000_000} MB")
 
 
@@ -165,27 +159,19 @@ def parse_address(url: str) -> SplitResult:
     """Return the parts of a URL as requests would ask for it; raises ValueError."""
     try:
         parts = urlsplit(str(requests.Request("GET", url).prepare().url))
-        known = parts.scheme in ("http", "https") and parts.port != 0
-    except ValueError as error:
-        raise ValueError("its address is not valid") from error
-    if not known:
-        raise ValueError("its address is not valid")
-    return parts
+        if parts.scheme in ("http", "https") and parts.port != 0:
+            return parts
+    except ValueError:
+        pass
+    raise ValueError("its address is not valid")
 
 
-def make_connection(parts: SplitResult, server: str | None) -> HTTPConnection:
-    """Return a connection to a URL's host, or to the server here that stands for it.
-
-    It is not open yet. Raises ValueError for a host that is not on the public internet.
-    """
+def make_connection(parts: SplitResult) -> HTTPConnection:
+    """Return a connection to a URL's host that is not open yet."""
     host = str(parts.hostname)
-    if server is not None:
-        return HTTPConnection(urlsplit(server).netloc, timeout=CONNECTS_WITHIN)
-    check_public(host)
     if parts.scheme == "http":
         return HTTPConnection(host, parts.port, timeout=CONNECTS_WITHIN)
-    trusted = ssl.create_default_context()
-    trusted.load_verify_locations(certifi.where())
+    trusted = ssl.create_default_context(cafile=certifi.where())
     return HTTPSConnection(host, parts.port, timeout=CONNECTS_WITHIN, context=trusted)
 
 

@@ -1,9 +1,8 @@
-"""Check an NCCO, and a request that plays audio: by the SDK's models, and what they let pass."""
+"""Read an NCCO, and a request that plays audio: by the SDK's models, and what they let pass."""
 
 import json
 import re
 from decimal import Decimal
-from itertools import zip_longest
 from typing import Any
 
 import requests
@@ -20,7 +19,6 @@ SYNTAX_ERROR = "Syntax error in NCCO. Invalid value type or action."  # [Webhook
 # The actions and fields that the app does not use. Such an action is not even checked.
 UNUSED = ("record", "connect", "notify", "wait", "transfer")
 NOT_RUN = ("canHear", "canSpeak", "endOnExit", "eventUrl", "mute", "record", "submitOnHash")
-START_TEXTS = {"true": True, "false": False}  # [Vonage's tutorial, Call whisper]
 
 
 class RefusedError(ValueError):
@@ -41,7 +39,10 @@ def read_json(data: bytes) -> Any:
 
 
 def read_ncco(response: requests.Response | None) -> list[dict[str, Any]]:
-    """Return the NCCO in a response; raises ValueError with the reasons if Vonage refuses it."""
+    """Return the NCCO in a response as it is run: without nulls, and texts without SSML tags.
+
+    Raises ValueError with the reasons if Vonage refuses it.
+    """
     if response is None:
         raise ValueError("The answer webhook cannot be reached.")
     kind = response.headers.get("Content-Type", "")
@@ -50,13 +51,12 @@ def read_ncco(response: requests.Response | None) -> list[dict[str, Any]]:
         raise ValueError(f"The answer webhook answered {answer}, not 200 application/json.")
     ncco = read_json(response.content)
     try:
-        if not isinstance(ncco, list):
-            raise RefusedError("NCCO", "must be a JSON array")
-        for action, following in zip_longest(ncco, ncco[1:]):
-            _check_action(action, following)
+        if not isinstance(ncco, list) or not all(isinstance(action, dict) for action in ncco):
+            raise RefusedError("NCCO", "must be a JSON array of objects")
+        following = [*ncco[1:], {}]
+        return [_read_action(*two) for two in zip(ncco, following, strict=False)]
     except RefusedError as error:
         raise ValueError(SYNTAX_ERROR, *error.args) from error
-    return ncco
 
 
 def list_not_run(action: dict[str, Any]) -> list[str]:
@@ -70,11 +70,6 @@ def list_not_run(action: dict[str, Any]) -> list[str]:
     if "speech" in action.get("type", []):
         skipped.append("input of speech")
     return skipped
-
-
-def remove_tags(text: str) -> str:
-    """Return what is spoken of a text: all but its SSML tags."""
-    return TAG.sub("", text).strip()
 
 
 def check_stream(body: Any) -> dict[str, Any]:
@@ -92,29 +87,24 @@ def check_stream(body: Any) -> dict[str, Any]:
     return _check_fields(AudioStreamOptions, body)
 
 
-def _check_action(action: Any, following: Any) -> None:
-    """Check one action, and with `bargeIn` also the one after it."""
-    name = None
-    if isinstance(action, dict):
-        name = action.get("action")
+def _read_action(action: dict[str, Any], following: dict[str, Any]) -> dict[str, Any]:
+    """Return one action; with `bargeIn` the one after it is checked, too."""
+    name = action.get("action")
     if name in UNUSED:
-        return
+        return {"action": name}
     if not isinstance(name, str) or name not in MODELS:
         raise RefusedError("action", f"must be the name of one, not {json.dumps(name)[:80]}")
-    fields = dict(action)
-    del fields["action"]
+    fields = {**action, "action": MODELS[name].model_fields["action"].default}
     text = fields.get("text")
     if isinstance(text, str):  # of which SSML tags do not count
         fields["text"] = TAG.sub("", text)
-    starts = fields.get("startOnEnter")
-    if isinstance(starts, str):
-        fields["startOnEnter"] = START_TEXTS.get(starts, starts)
+    if fields.get("startOnEnter") in ("true", "false"):  # [Vonage's tutorial, Call whisper]
+        fields["startOnEnter"] = fields["startOnEnter"] == "true"
     given = _check_fields(MODELS[name], fields)
-    if not given.get("bargeIn"):
-        return
     # Of 2021: the next action that is no stream. [NCCO reference; Java SDK: the next one]
-    if not isinstance(following, dict) or following.get("action") != "input":
+    if given.get("bargeIn") and following.get("action") != "input":
         raise RefusedError("bargeIn", "the next action must be input")
+    return {**given, "action": name}
 
 
 def _check_fields(model: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:

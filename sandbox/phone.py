@@ -50,25 +50,18 @@ def create_phone(vonage: Sandbox) -> Flask:
         call = find(vonage, uuid)
         return Response(call.audio, mimetype="application/octet-stream")
 
-    @phone.post("/calls/<uuid>/press")
-    def press(uuid: str) -> Response:
+    @phone.post("/calls/<uuid>/<any('press', 'spoken', 'hang-up'):verb>")
+    def act(uuid: str, verb: str) -> Response:
         call = find(vonage, uuid)
         key = request.get_data(as_text=True)
-        if key not in KEYS:
+        if verb == "hang-up":
+            call.hang_up()
+        elif verb == "spoken":
+            call.go_on.set()
+        elif key in KEYS:
+            call.press(key)
+        else:
             abort(400)
-        call.press(key)
-        return Response(status=204)
-
-    @phone.post("/calls/<uuid>/spoken")
-    def spoken(uuid: str) -> Response:
-        call = find(vonage, uuid)
-        call.go_on.set()
-        return Response(status=204)
-
-    @phone.post("/calls/<uuid>/hang-up")
-    def hang_up(uuid: str) -> Response:
-        call = find(vonage, uuid)
-        call.hang_up()
         return Response(status=204)
 
     return phone

@@ -13,14 +13,14 @@ from typing import TextIO
 
 from sandbox.call import Call
 
-COLUMNS = 80
 LEFT = 18  # columns, for the time and the name
 LOGGED = re.compile(r"\[[^]]*\] (\w+): (.*)")  # a line of the app's log: date, level, text
 LEG = re.compile(r"(?:\bleg )?\b([0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12})\b(?: from …\d{4})?")
 WRONG = re.compile(
     r"→ (?:[45]|no answer)|^is cut off|^hears nothing|^app.py has ended|^warning|^error|^critical"
 )
-NO_NEWS = re.compile(r"\S+: (started|ringing|transfer)|Running on .*")
+# What the story has without it: of audio, what is heard is a line of its own.
+NO_NEWS = re.compile(r"(warning: )?\S+: (started|ringing|transfer|audio .*)|Running on .*")
 ONCE = re.compile(r"GET /static/.*")  # each caller's music is fetched
 SUM = re.compile(r"(?:warning: )?Sent .*")  # of a play: its callers come first
 RED = "\x1b[31m"
@@ -62,13 +62,14 @@ class Story:
                     break
                 self._take(self._in_words(line.decode(errors="replace").rstrip()))
             if not any(call.is_fetching for call in list(self._calls.values())):
-                self._print_sums()
+                for told in self._sums:
+                    self._print("app", told)
+                self._sums.clear()
 
     def close(self) -> None:
         """Print what is left, and nothing more."""
         with self._lock:
             self.read_log()
-            self._print_sums()
             self._log.close()
 
     def _in_words(self, line: str) -> str:
@@ -78,14 +79,8 @@ class Story:
             level, line = logged.groups()
             if level != "INFO":
                 line = f"{level.lower()}: {line}"
-        names = {}
-        for call in list(self._calls.values()):
-            names[call.uuid.replace("-", "")] = call.name
-        for match in LEG.finditer(line):
-            name = names.get(match[1].replace("-", ""))
-            if name:
-                line = line.replace(match[0], name)
-        return line
+        names = {call.uuid.replace("-", ""): call.name for call in list(self._calls.values())}
+        return LEG.sub(lambda leg: names.get(leg[1].replace("-", ""), leg[0]), line)
 
     def _take(self, line: str) -> None:
         """Print a line of the app's, unless it is no news, or its time has not come."""
@@ -98,19 +93,12 @@ class Story:
         else:
             self._print("app", line)
 
-    def _print_sums(self) -> None:
-        for line in self._sums:
-            self._print("app", line)
-        self._sums.clear()
-
     def _print(self, name: str, line: str) -> None:
         """Print a line after time and name, folded where the terminal is narrow."""
         if self._log.closed:
             return
         seconds = time.monotonic() - self._began
-        columns = shutil.get_terminal_size().columns
-        if columns == 0:  # in Python 3.10, where a terminal does not know
-            columns = COLUMNS
+        columns = shutil.get_terminal_size().columns or 80  # 0 in Python 3.10, if it is not known
         text = textwrap.fill(
             line,
             max(columns - 1, 2 * LEFT),

@@ -7,12 +7,12 @@ import ssl
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from weakref import WeakSet
 
 from werkzeug import Response
 from werkzeug.exceptions import HTTPException, abort
@@ -21,20 +21,10 @@ from sandbox.account import Account
 from sandbox.call import Call
 from sandbox.ncco import RefusedError, check_stream, is_json, read_json
 
-REGIONS = [  # where calls are controlled [Troubleshooting, Regions]
-    "api.nexmo.com",
-    "api-us-3.vonage.com",
-    "api-us-4.vonage.com",
-    "api-eu-3.vonage.com",
-    "api-eu-4.vonage.com",
-    "api-ap-3.vonage.com",
-    "api-ap-4.vonage.com",
-    "api-us-1.nexmo.com",
-    "api-us-2.nexmo.com",
-    "api-eu-1.nexmo.com",
-    "api-eu-2.nexmo.com",
-    "api-sg-1.nexmo.com",
-]
+# Where calls are controlled [Troubleshooting, Regions]
+REGIONS = ["api.nexmo.com"]
+REGIONS += [f"api-{name}.vonage.com" for name in ("us-3", "us-4", "eu-3", "eu-4", "ap-3", "ap-4")]
+REGIONS += [f"api-{name}.nexmo.com" for name in ("us-1", "us-2", "eu-1", "eu-2", "sg-1")]
 RATE = 15  # requests a second; above it, 429 [Troubleshooting, Capacity]
 LONGEST = 64 * 1024  # bytes of a body
 BODY_WITHIN = 5  # seconds for which a body may be silent
@@ -56,7 +46,7 @@ class Asked:
     path: str  # without its query
     content_type: str
     authorization: str
-    body: Any  # None where it is not JSON
+    body: Any = None  # where it is not JSON
     status: int | None = None  # as long as it is not answered
 
 
@@ -81,8 +71,8 @@ class VoiceApi(ThreadingHTTPServer):
         self.calls = calls
         self.certificate = certificate
         self.asked: list[Asked] = []
-        self.taken: deque[float] = deque()  # time.monotonic()
-        self.open: set[socket.socket] = set()
+        self.taken: list[float] = []  # time.monotonic()
+        self.open: WeakSet[socket.socket] = WeakSet()
         self._lock = threading.Lock()
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(*certificate)
@@ -94,9 +84,14 @@ class VoiceApi(ThreadingHTTPServer):
         """Take no more connections, and end those that are open."""
         self.shutdown()
         self.server_close()
-        for connection in self.open.copy():
+        for connection in list(self.open):
             with suppress(OSError):  # its client has ended it
                 connection.shutdown(socket.SHUT_RDWR)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Remember a connection in order to end it."""
+        self.open.add(request)
+        super().process_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a client that hangs up, or does not trust the certificate."""
@@ -106,8 +101,7 @@ class VoiceApi(ThreadingHTTPServer):
     def check(self, asked: Asked) -> None:
         """Refuse what comes too often, or with a wrong token; raises HTTPException."""
         with self._lock:
-            while self.taken and asked.at - self.taken[0] >= 1:
-                self.taken.popleft()
+            self.taken = [at for at in self.taken if asked.at - at < 1]
             if len(self.taken) >= RATE:
                 abort(429, f"more than {RATE} requests a second")
             self.taken.append(asked.at)
@@ -157,22 +151,7 @@ class Connection(BaseHTTPRequestHandler):
     wbufsize = -1  # an answer is sent as a whole
     server: VoiceApi
 
-    def setup(self) -> None:
-        super().setup()
-        self.server.open.add(self.connection)
-
-    def finish(self) -> None:
-        self.server.open.discard(self.connection)
-        super().finish()
-
     def do_GET(self) -> None:
-        try:
-            data = self.read_body()
-        except (RefusedError, HTTPException) as error:
-            self.close_connection = True  # where the next request begins is not known
-            self.send(refusal(error))
-            self.discard()
-            return
         path = self.requestline.split()[1]  # self.path has lost a second slash
         asked = Asked(
             at=time.monotonic(),
@@ -181,21 +160,25 @@ class Connection(BaseHTTPRequestHandler):
             path=path.partition("?")[0],
             content_type=self.headers.get("Content-Type", ""),
             authorization=self.headers.get("Authorization", ""),
-            body=read_json(data),
         )
-        self.server.asked.append(asked)
         try:
+            asked.body = read_json(self.read_body())
+            self.server.asked.append(asked)
             self.server.check(asked)
             answer = self.respond(asked)
         except (RefusedError, HTTPException) as error:
             answer = refusal(error)
         asked.status = answer.status_code
         self.send(answer)
+        if self.close_connection:
+            self.hang_up()
 
     do_PUT = do_DELETE = do_POST = do_PATCH = do_OPTIONS = do_HEAD = do_TRACE = do_GET
 
     def read_body(self) -> bytes:
-        """Return the request's body; raises RefusedError or HTTPException."""
+        """Return the request's body; without it, raises an error and ends the connection."""
+        closes = self.close_connection
+        self.close_connection = True  # where the next request begins is not known
         if "Transfer-Encoding" in self.headers:
             abort(411, "send a Content-Length: the sandbox reads no body in chunks")
         length = self.headers.get("Content-Length", "0")
@@ -209,18 +192,17 @@ class Connection(BaseHTTPRequestHandler):
         except TimeoutError:
             abort(408, f"no more of the body came within {BODY_WITHIN} s")
         self.connection.settimeout(None)
-        if len(data) < int(length):
-            raise RefusedError("body", "ends too early")
+        self.close_connection = closes
         return data
 
-    def discard(self) -> None:
-        """Read what a client still sends: without that, the response might not reach it."""
+    def hang_up(self) -> None:
+        """End the connection, and read what the client still sends, so that the answer arrives."""
         self.wfile.flush()
         self.connection.settimeout(1)
         with suppress(OSError):
-            for _ in range(64):
-                if not self.rfile.read1(65536):
-                    return
+            self.connection.shutdown(socket.SHUT_WR)
+            while self.rfile.read1(65536):
+                pass
 
     def respond(self, asked: Asked) -> Response:
         """Do what a request asks for that comes neither too often nor with a wrong token."""
@@ -264,9 +246,7 @@ def describe(call: Call) -> dict[str, Any]:
         "status": call.status,
         "direction": "inbound",
     }
-    if call.ended_at:
-        described |= call.lasted(API_TIME.format)
-    return described
+    return described | call.lasted(API_TIME.format)
 
 
 def describe_caller(call: Call) -> dict[str, Any] | None:

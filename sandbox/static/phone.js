@@ -51,6 +51,7 @@ function show() {
   write("state", call.state);
   phone.dataset.place = call.place;
   phone.toggleAttribute("data-voiceless", Boolean(call.heard?.voiceless));
+  part("silence").hidden = Boolean(call.heard);
   part("empty").hidden = part("story").children.length > 0;
   const focused = document.activeElement;
   part("dial").disabled = isLive() || call.place === "closed";

@@ -53,6 +53,11 @@ def fill(sandbox: InProcess, callers: int = 40) -> None:
         sandbox.store.join(leg)
 
 
+def stop_renewing(page: Page) -> None:
+    """Let a page that was opened just now not ask by itself any more."""
+    page.evaluate("for (let id = setTimeout(Number); id > 0; id -= 1) clearTimeout(id)")
+
+
 @contextmanager
 def broken_store(sandbox: InProcess) -> Iterator[str]:
     """Break the store of a sandbox of one's own; gives what is then said of it."""

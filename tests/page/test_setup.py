@@ -50,9 +50,7 @@ def test_when_all_is_set_up_there_is_nothing_to_read(start: StartSandbox) -> Non
     assert "No account?" not in page
 
 
-def test_the_steps_are_open_while_no_one_is_on_the_line(
-    conference: InProcess, visit: Visit
-) -> None:
+def test_the_steps_are_open_while_no_one_calls(conference: InProcess, visit: Visit) -> None:
     page = visit(conference.app_url)
     url = page.get_by_text("/webhooks/answer")
     expect(url).to_be_visible()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 import socket
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.client import HTTPResponse
 from typing import Any
 
+import pytest
 import requests
 from vonage import Auth, HttpClientOptions, Vonage
 
@@ -17,6 +21,9 @@ from sandbox import REGIONS, Account, Call
 from tests.helpers.api import BODY, MUSIC, bearer
 from tests.helpers.sources import ISSUES, NO_SOURCE, NODE, OPENAPI, REFERENCE, SDK, TOKENS, rules
 from tests.helpers.stub import StubbedSandbox
+
+NOW = time.time()
+PLAYS = json.dumps(BODY).encode()
 
 
 def ask(
@@ -82,6 +89,7 @@ def test_a_body_gets_400_and_the_names_of_what_is_wrong(
     ("loop forever", {**BODY, "loop": 0}, OPENAPI),
     ("loop without end", {**BODY, "loop": 10**400}, OPENAPI),
     ("an unknown field", {**BODY, "volume": 11}, OPENAPI),
+    ("64 KiB", PLAYS.ljust(65536), NO_SOURCE),
 )
 def test_a_stream_is_started(sandbox: StubbedSandbox, example: Any) -> None:
     call = sandbox.dial()
@@ -94,25 +102,23 @@ def test_a_stream_is_started(sandbox: StubbedSandbox, example: Any) -> None:
 
 
 @rules(
-    ("text", {"kind": "text/plain"}, ISSUES),
-    ("other JSON", {"kind": "application/hal+json"}, OPENAPI),
-    ("none", {"kind": None}, OPENAPI),
+    ("text", (415, "PUT", "/stream", "text/plain"), ISSUES),
+    ("other JSON", (415, "PUT", "/stream", "application/hal+json"), OPENAPI),
+    ("no content type", (415, "PUT", "/stream", None), OPENAPI),
+    ("GET /stream", (405, "GET", "/stream"), OPENAPI),
+    ("POST /stream", (405, "POST", "/stream"), OPENAPI),
+    ("HEAD", (405, "HEAD", ""), OPENAPI),
+    ("DELETE", (405, "DELETE", ""), OPENAPI),
+    ("GET /talk", (405, "GET", "/talk"), OPENAPI),
+    ("DELETE /dtmf", (405, "DELETE", "/dtmf"), OPENAPI),
 )
-def test_another_content_type_gets_415(sandbox: StubbedSandbox, example: Any) -> None:
-    assert ask(sandbox, f"{sandbox.dial().uuid}/stream", BODY, **example).status_code == 415
-
-
-@rules(
-    ("GET /stream", ("GET", "/stream"), OPENAPI),
-    ("POST /stream", ("POST", "/stream"), OPENAPI),
-    ("HEAD", ("HEAD", ""), OPENAPI),
-    ("DELETE", ("DELETE", ""), OPENAPI),
-    ("GET /talk", ("GET", "/talk"), OPENAPI),
-    ("DELETE /dtmf", ("DELETE", "/dtmf"), OPENAPI),
-)
-def test_another_method_gets_405(sandbox: StubbedSandbox, example: tuple[str, str]) -> None:
-    method, path = example
-    assert ask(sandbox, sandbox.dial().uuid + path, BODY, method=method).status_code == 405
+def test_another_content_type_and_another_method_are_refused(
+    sandbox: StubbedSandbox, example: Any
+) -> None:
+    status, method, path, *kind = example
+    given = dict(zip(["kind"], kind, strict=False))
+    leg = sandbox.dial().uuid
+    assert ask(sandbox, leg + path, BODY, method=method, **given).status_code == status
 
 
 @rules(
@@ -131,39 +137,36 @@ def test_what_is_not_run_gets_501(sandbox: StubbedSandbox, example: tuple[str, s
 
 
 @rules(
-    ("no JWT", lambda account: "Bearer x", OPENAPI),
-    ("no Bearer", lambda account: bearer(account).replace("Bearer", "Basic"), OPENAPI),
-    ("another key", lambda account: bearer(account, Account().private_key), OPENAPI),
-    ("HS256", lambda account: account.sign(), TOKENS),
-    ("another application", lambda account: bearer(account, application_id="x"), TOKENS),
-    ("no iat", lambda account: bearer(account, iat=None), TOKENS),
-    ("an iat of 400 digits", lambda account: bearer(account, iat=-(10**400)), TOKENS),
-    ("an iat without end", lambda account: bearer(account, iat=float("inf")), TOKENS),
-    ("an iat that is text", lambda account: bearer(account, iat=str(int(time.time()))), TOKENS),
-    ("no jti", lambda account: bearer(account, jti=None), "documents list it; no refusal shown"),
-    ("exp is past", lambda account: bearer(account, exp=1), TOKENS),
-    ("15 minutes without exp", lambda account: bearer(account, iat=time.time() - 901), TOKENS),
-    (
-        "24 hours with exp",
-        lambda account: bearer(account, iat=time.time() - 86401, exp=time.time() + 60),
-        TOKENS,
+    ("no JWT", (401, lambda account: "Bearer x"), OPENAPI),
+    ("no Bearer", (401, lambda account: bearer(account).replace("Bearer", "Basic")), OPENAPI),
+    ("another key", (401, lambda account: bearer(account, Account().private_key)), OPENAPI),
+    ("HS256", (401, lambda account: account.sign()), TOKENS),
+    *(
+        (what, (status, partial(bearer, **claims)), source)
+        for what, status, claims, source in (
+            ("another application", 401, {"application_id": "x"}, TOKENS),
+            ("no iat", 401, {"iat": None}, TOKENS),
+            ("an iat of 400 digits", 401, {"iat": -(10**400)}, TOKENS),
+            ("an iat without end", 401, {"iat": float("inf")}, TOKENS),
+            ("an iat that is text", 401, {"iat": str(int(NOW))}, TOKENS),
+            ("no jti", 401, {"jti": None}, "documents list it; no refusal shown"),
+            ("exp is past", 401, {"exp": 1}, TOKENS),
+            ("15 minutes without exp", 401, {"iat": NOW - 901}, TOKENS),
+            ("24 hours with exp", 401, {"iat": NOW - 86401, "exp": NOW + 600}, TOKENS),
+            ("10 minutes without exp", 200, {"iat": NOW - 600}, TOKENS),
+            ("23 hours with exp", 200, {"iat": NOW - 82800, "exp": NOW + 600}, TOKENS),
+        )
     ),
 )
-def test_a_token_gets_401(sandbox: StubbedSandbox, example: Callable[[Account], str]) -> None:
-    token = example(sandbox.account)
+def test_a_token_is_taken_or_refused(
+    sandbox: StubbedSandbox, example: tuple[int, Callable[[Account], str]]
+) -> None:
+    status, sign = example
+    token = sign(sandbox.account)
     response = ask(sandbox, f"{sandbox.dial().uuid}/stream", BODY, token=token)
-    assert response.status_code == 401
-    assert set(response.json()) == {"type", "title", "detail"}
-
-
-@rules(
-    ("14 minutes without exp", {"iat": -890}, TOKENS),
-    ("23 hours with exp", {"iat": -86000, "exp": 60}, TOKENS),
-)
-def test_a_token_is_taken(sandbox: StubbedSandbox, example: dict[str, int]) -> None:
-    claims = {name: time.time() + seconds for name, seconds in example.items()}
-    token = bearer(sandbox.account, None, **claims)
-    assert ask(sandbox, sandbox.dial().uuid, method="GET", token=token).status_code == 200
+    assert response.status_code == status
+    if status == 401:
+        assert set(response.json()) == {"type", "title", "detail"}
 
 
 def test_a_leg_that_is_over_or_not_answered_yet_or_unknown_gets_404(
@@ -270,3 +273,127 @@ def test_fifty_clients_at_once_and_a_silent_one(sandbox: StubbedSandbox) -> None
         statuses = sorted(answer.status_code for answer in answers)
     assert statuses[:15] == [401] * 15
     assert len(sandbox.asked) == 50
+
+
+# On the wire, where clients write what no library writes
+
+
+class Wire:
+    """A connection to the Voice API, and what is sent and read on it."""
+
+    def __init__(self, sandbox: StubbedSandbox) -> None:
+        self.token = bearer(sandbox.account)
+        trusting = ssl.create_default_context(cafile=sandbox.environment["REQUESTS_CA_BUNDLE"])
+        plain = socket.create_connection(("127.0.0.1", sandbox.api_port), 10)
+        self.socket = trusting.wrap_socket(plain, server_hostname="localhost")
+
+    def ask(self, method: str, path: str, body: bytes = b"", **headers: str | None) -> HTTPResponse:
+        """Send a request, whose headers may be replaced, or left out; gives the answer, read."""
+        given: dict[str, str | None] = {
+            "Host": "localhost",
+            "Authorization": self.token,
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
+        lines = [f"{name}: {value}\r\n" for name, value in given.items() if value is not None]
+        head = f"{method} {path} HTTP/1.1\r\n{''.join(lines)}\r\n"
+        self.socket.sendall(head.encode("latin-1") + body)
+        response = HTTPResponse(self.socket, method=method)
+        response.begin()
+        self.text = response.read()
+        return response
+
+    def is_closed(self) -> bool:
+        """Whether the other side has ended the connection."""
+        return self.socket.recv(1) == b""
+
+
+@pytest.fixture
+def wire(sandbox: StubbedSandbox) -> Iterator[Wire]:
+    """A connection, far from the rate limit."""
+    sandbox.voice_api.taken.clear()
+    wire = Wire(sandbox)
+    yield wire
+    wire.socket.close()
+
+
+@pytest.fixture
+def path(sandbox: StubbedSandbox) -> str:
+    """Where audio is played into a call."""
+    return f"/v1/calls/{sandbox.dial().uuid}/stream"
+
+
+def test_a_connection_stays_open_whatever_is_answered(
+    sandbox: StubbedSandbox, wire: Wire, path: str
+) -> None:
+    began = sandbox.connections
+    answers = [
+        wire.ask("PUT", path, PLAYS),
+        wire.ask("PUT", path, b"{"),
+        wire.ask("PUT", path, PLAYS, Content_Type="text/plain"),
+        wire.ask("PUT", path, PLAYS, Authorization=None),
+        wire.ask("POST", path, PLAYS),
+        wire.ask("HEAD", path),
+        wire.ask("GET", "/nothing"),
+        wire.ask("DELETE", path),
+    ]
+    assert [answer.status for answer in answers] == [200, 400, 415, 401, 405, 405, 404, 200]
+    assert not any(answer.will_close for answer in answers)
+    assert json.loads(wire.text)["message"] == "Stream stopped"
+    assert sandbox.connections - began <= 1
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (411, {"Content_Length": None, "Transfer_Encoding": "chunked"}, b"1\r\n{\r\n0\r\n\r\n"),
+        (400, {"Content_Length": "-1"}, PLAYS),
+        (400, {"Content_Length": "x"}, PLAYS),
+        (400, {"Content_Length": "\u00b2"}, PLAYS),
+        (413, {"Content_Length": "65537"}, b" " * 65537),
+        (413, {"Content_Length": "5000000"}, b" " * 5_000_000),
+        (413, {"Content_Length": "9" * 5000}, PLAYS),
+        (408, {"Content_Length": str(len(PLAYS) + 1)}, PLAYS),
+    ],
+    ids=[
+        "chunks",
+        "negative",
+        "a word",
+        "a power",
+        "too long",
+        "much too long",
+        "no int",
+        "longer than it is",
+    ],
+)
+def test_a_body_without_a_right_length_gets_an_answer_and_ends_the_connection(
+    sandbox: StubbedSandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    wire: Wire,
+    path: str,
+    status: int,
+    headers: dict[str, str | None],
+    body: bytes,
+) -> None:
+    monkeypatch.setattr("sandbox.voice_api.BODY_WITHIN", 0.2)
+    assert wire.ask("PUT", path, body, **headers).status == status
+    assert wire.is_closed()
+    assert sandbox.asked == []
+
+
+def test_a_path_is_taken_as_it_is_written(sandbox: StubbedSandbox, wire: Wire) -> None:
+    call = sandbox.dial()
+    for path in (f"/v1/calls/{call.uuid}%2Fstream", f"//v1/calls/{call.uuid}/stream"):
+        assert wire.ask("PUT", path, PLAYS).status == 404
+    assert call.playing is None
+    assert wire.ask("PUT", f"/v1/calls/{call.uuid}/stream?x=1", PLAYS).status == 200
+
+
+def test_a_connection_that_waits_ends_with_the_sandbox(sandbox: StubbedSandbox) -> None:
+    account, files = sandbox.account, sandbox.voice_api.certificate
+    with StubbedSandbox(account=account, certificate_files=files) as other:
+        wire = Wire(other)
+        wire.ask("GET", "/v1/calls/x")
+    assert wire.is_closed()
+    wire.socket.close()

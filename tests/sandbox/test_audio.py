@@ -79,7 +79,7 @@ def test_hold_music_is_an_mp3(sandbox: StubbedSandbox) -> None:
 TAG = b"ID3\x03\x00\x00\x00\x00\x0f\x60" + MUSIC[37 : 37 + 2016]
 PLAYABLE: dict[str, tuple[bytes, str, float]] = {
     "the bundled music": (MUSIC, "MP3", 31.968),
-    "after zeros": (bytes(40000) + MUSIC, "MP3", 31.968),
+    "zeros after a tag": (MUSIC[:37] + bytes(40000) + MUSIC[37:], "MP3", 31.968),
     "after a tag with frames in it": (TAG + MUSIC, "MP3", 31.968),
     "a WAV of 8 kHz": (wav(), "WAV", 1),
     "a WAV of 16 kHz": (wav(hertz=16000), "WAV", 1),
@@ -101,13 +101,9 @@ NEITHER = "it is neither an MP3 nor a WAV"
 UNREADABLE = "it is a WAV that cannot be read: "
 UNPLAYABLE = {
     "nothing": (b"", "it is empty, neither an MP3 nor a WAV"),
-    "AAC": (b"\xff\xf1\x50\x80" + bytes(500), "it is AAC, neither an MP3 nor a WAV"),
-    "M4A": (b"\0\0\0\x20ftypM4A " + bytes(500), "it is MP4 or M4A (AAC), neither"),
-    "Ogg": (b"OggS" + bytes(500), "it is Ogg, neither"),
-    "a page": (HTML.encode(), "it is a web page, neither"),
-    "a picture with an MP3 in it": (b"\x89PNG\r\n\x1a\n" + MUSIC, "it is a picture, neither"),
+    "Ogg": (b"OggS" + bytes(500), NEITHER),
+    "a picture with an MP3 in it": (b"\x89PNG\r\n\x1a\n" + MUSIC, NEITHER),
     "a tag": (b"ID3\x03\x00\x00\x00\x00\x00\x00", NEITHER),
-    "half a tag": (b"ID3\x03", NEITHER),
     "ones": (b"\xff" * 5000, NEITHER),
     "a header": (MUSIC[43:47], NEITHER),
     "a header and HTML": (b"\xff\xfb\x90\x64" + HTML.encode() * 300, NEITHER),
@@ -120,9 +116,7 @@ UNPLAYABLE = {
     ),
     "a WAV of six channels": (wav(channels=6), "it is a WAV of 16 bits, 8 kHz, 6 channels"),
     "a WAV of 44.1 kHz": (wav(hertz=44100), "it is a WAV of 16 bits, 44.1 kHz, mono"),
-    "a WAV of 0 Hz": (wav(hertz=0), "it is a WAV of 16 bits, 0 kHz, mono"),
     "a WAV of A-law": (wav(coding=6), UNREADABLE),
-    "an extensible WAV of numbers with a point": (wav(coding=0xFFFE, extra=b"\3" * 24), UNREADABLE),
     "a WAV without samples": (wav()[:44], "it is a WAV without sound in it"),
     "a WAV cut off": (wav()[:30], UNREADABLE),
 }
@@ -173,9 +167,16 @@ def test_a_silent_server_is_given_up_in_time(
             fetch(sandbox, "https://silent.example/a.mp3")
 
 
-def test_what_cannot_be_reached_is_said_in_words(sandbox: StubbedSandbox) -> None:
-    with pytest.raises(ValueError, match=r"DNS lookup failed for nowhere\.invalid"):
-        fetch(sandbox, "https://nowhere.invalid/a.mp3")
+def test_what_cannot_be_reached_is_said_in_words(
+    sandbox: StubbedSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise socket.gaierror
+
+    with monkeypatch.context() as offline:
+        offline.setattr(socket, "getaddrinfo", fail)  # which may ask for 5 s
+        with pytest.raises(ValueError, match=r"DNS lookup failed for nowhere\.invalid"):
+            fetch(sandbox, "https://nowhere.invalid/a.mp3")
     sandbox.web["closed.example"] = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(ValueError, match="it cannot be reached"):
         fetch(sandbox, "https://closed.example/a.mp3")

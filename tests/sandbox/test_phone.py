@@ -24,7 +24,6 @@ from tests.helpers.phone import (
     press,
     press_key,
     reads,
-    speak,
     wait_for,
 )
 from tests.helpers.stub import CONFERENCE, TALK, StubbedSandbox
@@ -109,16 +108,6 @@ def test_a_browser_without_a_voice_shows_the_sentence_and_goes_on(
     hints(timed, "This browser has no voice: please read the sentence.")
     timed.clock.fast_forward(1500)
     is_in(timed, "In the conference, alone")
-
-
-def test_a_voice_that_fails_is_read(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
-    sandbox.answers = [[TALK, CONFERENCE]]
-    page = open_phone()
-    speak(page)
-    press(page, "Dial")
-    wait_for(page, "window.speaking !== undefined")
-    page.evaluate("speaking.onerror()")
-    hints(page, "This browser has no voice: please read the sentence.")
 
 
 def test_how_far_the_music_is(sandbox: StubbedSandbox, timed: Page) -> None:
