@@ -106,9 +106,7 @@ def test_what_the_operator_did_gets_in(sent: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 @pytest.mark.parametrize("path", ["/stream", "/stream/stop"])
-def test_a_link_from_elsewhere_leads_to_the_page(
-    conference: InProcess, path: str, site: str
-) -> None:
+def test_a_foreign_link_leads_to_the_page(conference: InProcess, path: str, site: str) -> None:
     conference.dial()
     headers = {**LINK, "Sec-Fetch-Site": site, "Referer": f"{ELSEWHERE}/page"}
     response = conference.request(f"{path}?loop=0", headers=headers)
