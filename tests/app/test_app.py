@@ -90,12 +90,8 @@ def test_create_app_opens_nothing_and_adds_nothing_twice(tmp_path: Path, account
 
 def test_files_have_their_types_whatever_the_machine_says() -> None:
     """As Windows' registry may say that a script is plain text."""
-    types = {
-        "page.js": "text/javascript",
-        "page.css": "text/css",
-        "hold-music.mp3": "audio/mpeg",
-        "busy.svg": "image/svg+xml",
-    }
+    types = {"page.js": "text/javascript", "page.css": "text/css"}
+    types |= {"hold-music.mp3": "audio/mpeg", "busy.svg": "image/svg+xml"}
     for name in types:
         mimetypes.add_type("text/plain", f".{name.rpartition('.')[2]}")
     client = create_app(Config()).test_client()
@@ -172,9 +168,7 @@ def test_a_restart_in_mid_call_loses_no_one_and_keeps_no_one_who_is_gone(process
 def test_a_call_from_before_the_start_is_over_that_its_own_region_does_not_know(
     regions: InProcess, start: StartSandbox, host: str, ago: float, stays: bool
 ) -> None:
-    sandbox = regions
-    if host:
-        sandbox = start()
+    sandbox = start() if host else regions
     known, gone = sandbox.dial(region="api-us-3.vonage.com"), sandbox.dial()
     del sandbox.calls[gone.uuid]
     end_calls_from_before(sandbox.flask, time.time() - ago)

@@ -35,11 +35,7 @@ BODIES = [(LENGTH, b"{"), ("Transfer-Encoding: chunked\r\n", b"64\r\n{")]
 
 
 def run(process: Process, copy: Path, server: str, workers: int = 1) -> FaultySandbox:
-    """A sandbox whose app has every secret, under this server.
-
-    Under granian it is started as docs/production.md says, but for how soon it is killed, with so
-    many processes.
-    """
+    """A sandbox whose app has every secret; granian is started as docs/production.md says."""
     port = str(free_port())
     command = None
     if server == "granian":

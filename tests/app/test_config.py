@@ -158,24 +158,24 @@ def test_redis_without_its_package_is_a_sentence(monkeypatch: MonkeyPatch) -> No
 # Secrets
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "secret"),
-    [
-        ("VONAGE_SIGNATURE_SECRET", "hunter2 hunter2", "hunter2"),
-        ("STREAM_PASSWORD", "hunter2\u00fc", "hunter2"),
-        ("VONAGE_PRIVATE_KEY", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC", "MIIEvQIBAD"),
-        ("VONAGE_PRIVATE_KEY", "-----BEGIN PRIVATE KEY-----\nMIIEvQIBAD", "MIIEvQIBAD"),
-        ("CALLS_URL", "redis://:hunter2@host/0?timeout=5", "hunter2"),
-        ("PUBLIC_URL", "ftp://user:hunter2@host/", "hunter2"),
-        ("VOICE_STREAM_URL", "http://user:of/hunter2@localhost/", "hunter2"),
-        ("VOICE_STREAM_URL", "http://user:of@hunter2@localhost/", "hunter2"),
-    ],
-)
-def test_a_secret_is_not_shown_when_it_is_wrong(name: str, value: str, secret: str) -> None:
+SECRETS = [
+    ("VONAGE_SIGNATURE_SECRET", "hunter2 hunter2"),
+    ("STREAM_PASSWORD", "hunter2\u00fc"),
+    ("VONAGE_PRIVATE_KEY", "MIIEvQIBADANhunter2kqhkiG9w0BAQEFAASC"),
+    ("VONAGE_PRIVATE_KEY", "-----BEGIN PRIVATE KEY-----\nMIIEvhunter2QIBAD"),
+    ("CALLS_URL", "redis://:hunter2@host/0?timeout=5"),
+    ("PUBLIC_URL", "ftp://user:hunter2@host/"),
+    ("VOICE_STREAM_URL", "http://user:of/hunter2@localhost/"),
+    ("VOICE_STREAM_URL", "http://user:of@hunter2@localhost/"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), SECRETS)
+def test_a_secret_is_not_shown_when_it_is_wrong(name: str, value: str) -> None:
     with pytest.raises(ConfigError) as wrong:
         Config.from_text({name: value})
     assert wrong.value.problems[0].startswith(name)
-    assert secret not in "".join(traceback.format_exception(wrong.value))
+    assert "hunter2" not in "".join(traceback.format_exception(wrong.value))
 
 
 def test_secrets_are_not_in_the_repr(account: Account) -> None:

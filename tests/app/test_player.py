@@ -318,9 +318,7 @@ def test_a_message_about_a_long_value_costs_nothing(conference: InProcess, name:
     assert conference.asked == []
 
 
-def test_a_wrong_loop_beside_an_address_is_not_called_a_wrong_address(
-    conference: InProcess,
-) -> None:
+def test_a_wrong_loop_is_not_called_a_wrong_address(conference: InProcess) -> None:
     conference.dial()
     form = {"url": "https://example.com/a.mp3", "loop": "x"}
     page = conference.request("/stream", "POST", data=form, headers={"Accept": "text/html"})

@@ -1,8 +1,7 @@
 """Rubbish: whatever comes in, by whatever method, the server answers with a sentence.
 
-The number of examples: with six faults planted in turn (a type, a length, an encoding, a nesting,
-an object, an address that is not checked), 100 examples a test found each in 4 runs of 4, where
-50 found one of them once. EXAMPLES=1000 looks longer.
+Of six faults planted in turn, 100 examples a test found each in 4 runs of 4, where 50 found one of
+them once. EXAMPLES=1000 looks longer.
 """
 
 from __future__ import annotations

@@ -17,10 +17,11 @@ from socketserver import BaseServer, StreamRequestHandler, ThreadingTCPServer
 
 import pytest
 import redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 from tests.helpers.ports import free_port
 from tests.helpers.sandboxes import InProcess, StartSandbox
-from tests.helpers.waiting import wait_until
 
 
 def need(program: str) -> str:
@@ -66,18 +67,11 @@ class RedisServer:
         self.command += ["--bind", "127.0.0.1"]
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers, 10 s at most."""
         self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
-        wait_until(self.answers, "Redis")
-
-    def answers(self) -> bool:
-        """Whether it does."""
-        assert self.process.poll() is None, "redis-server has ended"
-        try:
-            with redis.Redis.from_url(self.url, protocol=2) as client:
-                return bool(client.ping())
-        except redis.ConnectionError:
-            return False
+        patience = Retry(ConstantBackoff(0.02), 500)
+        with redis.Redis.from_url(self.url, protocol=2, retry=patience) as client:
+            client.ping()
 
     def kill(self) -> None:
         """End it as a crash would."""
