@@ -194,7 +194,7 @@ def test_the_address_that_is_shown_opens_and_though_stream_hangs_the_server_ends
     assert requests.get(url, timeout=5).status_code == 200
     sandbox.dial()
     # Each byte wakes the thread that waits for it: at the wrong moment, that aborts Python.
-    sandbox.faults = [Fault(200, b" " * 60_000, drip=True, every=0.0001)]
+    sandbox.faults = [Fault(200, b" " * 60_000, drip=0.0001)]
     with ThreadPoolExecutor() as browser:
         hanging = browser.submit(requests.get, f"{url}/stream", timeout=20)
         wait_until(lambda: sandbox.asked and sandbox.asked[-1].method == "PUT")

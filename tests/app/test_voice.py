@@ -96,7 +96,7 @@ def test_a_silent_vonage_is_given_up(conference: InProcess) -> None:
 def test_an_answer_that_trickles_in_is_given_up(conference: InProcess) -> None:
     conference.limit(deadline=0.5)
     conference.dial()
-    conference.faults = [Fault(200, b" " * 9, drip=True)]
+    conference.faults = [Fault(200, b" " * 9, drip=0.4)]
     response = browse(conference, "/stream")
     assert response.status_code == 504
     assert "did not answer within 0.5 s" in response.json()["error"]

@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,7 @@ class Fault:
     status: int | None = None
     body: bytes = b'{"title": "As told"}'
     headers: dict[str, str] = field(default_factory=dict)
-    drip: bool = False  # byte by byte
-    every: float = 0.4  # seconds between two of them
+    drip: float = 0  # seconds between two bytes, where it comes byte by byte
     hang_up: str = ""  # "at once", "midway", or "late": once the client has given up
     close: str = ""  # the connection after the answer: "announced", or "silent"
 
@@ -80,8 +80,8 @@ class FaultySandbox(Sandbox):
 
     `faults` has one Fault for each request to come; the last one stays. `latency` is how many
     seconds each answer takes; while `released` is cleared, none comes. `connections` is how many
-    have been accepted. `web` has other public hosts, and the servers here in their place. With
-    `certificate_files`, see make_certificate, it uses those.
+    have been accepted. `web` has other public hosts, and the servers here in their place.
+    `certificate_files` are those of make_certificate.
     """
 
     call_type = HeardCall
@@ -90,11 +90,11 @@ class FaultySandbox(Sandbox):
         self,
         settings: dict[str, str] | None = None,
         *,
-        certificate_files: tuple[str, str] | None = None,
+        certificate_files: tuple[str, str],
         **options: Any,
     ) -> None:
-        self._given_files = certificate_files
-        self._counting = threading.Lock()
+        self._certificate_files = certificate_files
+        self.counting = threading.Lock()
         self.connections = 0
         self.faults: list[Fault] = []
         self.latency = 0.0
@@ -105,14 +105,8 @@ class FaultySandbox(Sandbox):
 
     def serve_voice_api(self) -> VoiceApi:
         """Serve the Voice API, with faults."""
-        files = self._given_files or make_certificate(self.folder)
-
-        def connect(*given: Any) -> Connection:
-            with self._counting:
-                self.connections += 1
-            return FaultyConnection(self, *given)
-
-        return VoiceApi(self.account, self.calls, files, connect)
+        connect = partial(FaultyConnection, self)
+        return VoiceApi(self.account, self.calls, self._certificate_files, connect)
 
     def serve_here(self, app: Any, **options: Any) -> None:
         """Serve an app from a thread of this process, in place of the app's own."""
@@ -169,7 +163,7 @@ class FaultySandbox(Sandbox):
 
     def next_fault(self) -> Fault:
         """The fault of the request that has just come."""
-        with self._counting:
+        with self.counting:
             if not self.faults:
                 return Fault()
             fault = self.faults[0]
@@ -182,6 +176,8 @@ class FaultyConnection(Connection):
     """A connection on which each answer may be as the sandbox's next fault says."""
 
     def __init__(self, sandbox: FaultySandbox, *given: Any) -> None:
+        with sandbox.counting:
+            sandbox.connections += 1
         self.sandbox = sandbox
         self.fault = Fault()
         super().__init__(*given)
@@ -223,7 +219,7 @@ class FaultyConnection(Connection):
         for byte in body:
             self.wfile.write(bytes([byte]))
             self.wfile.flush()
-            time.sleep(fault.every)
+            time.sleep(fault.drip)
 
 
 def make_certificate(folder: Path) -> tuple[str, str]:
