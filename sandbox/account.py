@@ -30,7 +30,7 @@ class Account:
         self.signature_secret = secrets.token_hex(32)
 
     def sign(self, body: bytes = b"", **claims: Any) -> str:
-        """The Authorization of a webhook; `claims` replace Vonage's, or leave one out (None)."""
+        """Return a webhook's Authorization; `claims` replace Vonage's, or leave one out (None)."""
         signed: dict[str, Any] = {
             "iss": "Vonage",
             "api_key": "abcd1234",
@@ -46,7 +46,7 @@ class Account:
         return f"Bearer {token}"
 
     def check(self, authorization: str) -> None:
-        """ValueError where the Voice API would refuse this Authorization. [Authentication]"""
+        """Raise ValueError if the Voice API would refuse this Authorization. [Authentication]"""
         scheme, _, token = authorization.partition(" ")
         try:
             claims = jwt.decode(token, self.public_key, algorithms=["RS256"], options=NEEDED)

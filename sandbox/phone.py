@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, Response, abort, render_template, request
 from werkzeug.serving import make_server
 
-from sandbox import Call, Sandbox
+from sandbox import Sandbox
 
 MOST_CALLS = 5  # a browser has six connections a host, and each call takes one
 HEARTBEAT = 0.5  # seconds; writing to a tab that is gone fails, and so shows that it is gone
@@ -47,12 +47,12 @@ def create_phone(vonage: Sandbox) -> Flask:
 
     @phone.get("/calls/<uuid>/audio")
     def audio(uuid: str) -> Response:
-        call = find(vonage, uuid)
+        call = vonage.calls.get(uuid) or abort(404)
         return Response(call.audio, mimetype="application/octet-stream")
 
     @phone.post("/calls/<uuid>/<any('press', 'spoken', 'hang-up'):verb>")
     def act(uuid: str, verb: str) -> Response:
-        call = find(vonage, uuid)
+        call = vonage.calls.get(uuid) or abort(404)
         key = request.get_data(as_text=True)
         if verb == "hang-up":
             call.hang_up()
@@ -87,13 +87,6 @@ def add_headers(response: Response) -> Response:
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Content-Security-Policy"] = POLICY
     return response
-
-
-def find(vonage: Sandbox, uuid: str) -> Call:
-    """Return the call with this uuid, or raise 404."""
-    if uuid not in vonage.calls:
-        abort(404)
-    return vonage.calls[uuid]
 
 
 def events(vonage: Sandbox, free_lines: Semaphore) -> Iterator[str]:

@@ -40,10 +40,10 @@ TRY_AGAIN = (429, 503, 504)  # on these, a time-out, and a dropped connection [T
 class Sandbox:
     """Vonage, with one application whose webhooks lead to an app, which runs in the context.
 
-    `settings` are the app's, beside what it needs here; `command` starts it. `on_line` may be set
-    to what gets the name of a caller, and each line of what becomes of that call. `news` is
-    notified of what happens in any call, and is the lock for it. `audio_time` is how many seconds
-    a fetch of audio may take.
+    `settings` are the app's, beside what it needs here; `command` starts it. `on_line` receives the
+    name of a caller, and each line of what happens in that call. `news` is notified of each, and is
+    the lock for what happens to all calls. `audio_time` is how many seconds a fetch of audio may
+    take.
     """
 
     call_type: type[Call] = Call
@@ -113,7 +113,7 @@ class Sandbox:
         self._temporary.cleanup()
 
     def start_app(self) -> None:
-        """Start the app, and wait until it listens; RuntimeError with what it said, if it fails."""
+        """Start the app, and wait until it listens; raises RuntimeError with its output."""
         # So that no Ctrl-C in this terminal reaches them; the second is Windows' way.
         flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
         apart: dict[str, Any] = {"start_new_session": True, "creationflags": flags, "cwd": FOLDER}

@@ -23,8 +23,6 @@ WRONG = re.compile(
 NO_NEWS = re.compile(r"(warning: )?\S+: (started|ringing|transfer|audio .*)|Running on .*")
 ONCE = re.compile(r"GET /static/.*")  # each caller's music is fetched
 SUM = re.compile(r"(?:warning: )?Sent .*")  # of a play: its callers come first
-RED = "\x1b[31m"
-PLAIN = "\x1b[0m"
 
 
 class Story:
@@ -109,7 +107,7 @@ class Story:
         )
         if self._is_terminal:
             if WRONG.search(line) and sys.platform != "win32":
-                text = f"{RED}{text}{PLAIN}"
+                text = f"\x1b[31m{text}\x1b[0m"  # red
             text = f"\r{text}"  # over the ^C of whoever pressed it
         try:
             self._file.write(f"{text}\n")

@@ -111,7 +111,7 @@ class VoiceApi(ThreadingHTTPServer):
             abort(401, str(error))
 
     def control(self, asked: Asked) -> dict[str, Any]:
-        """Do what a request asks for, and return the response's JSON; raises as `refusal` takes."""
+        """Do what a request asks for, and return the response's JSON; raises for `refusal`."""
         match = PATH.fullmatch(asked.path)
         if match is None:
             abort(404, "no such path")
@@ -205,7 +205,7 @@ class Connection(BaseHTTPRequestHandler):
                 pass
 
     def respond(self, asked: Asked) -> Response:
-        """Do what a request asks for that comes neither too often nor with a wrong token."""
+        """Do what a request asks for, once its rate and its token are checked."""
         return to_json(200, self.server.control(asked))
 
     def send(self, answer: Response) -> None:
@@ -221,12 +221,12 @@ class Connection(BaseHTTPRequestHandler):
 
 
 def to_json(status: int, fields: dict[str, Any]) -> Response:
-    """An answer with these fields."""
+    """Return a response with these fields as JSON."""
     return Response(json.dumps(fields), status, mimetype="application/json")
 
 
 def refusal(error: RefusedError | HTTPException) -> Response:
-    """What a client gets for what is refused."""
+    """Return the response to a request that is refused."""
     if isinstance(error, RefusedError):
         name, reason = error.args
         wrong = [{"name": name, "reason": reason}]
@@ -250,7 +250,7 @@ def describe(call: Call) -> dict[str, Any]:
 
 
 def describe_caller(call: Call) -> dict[str, Any] | None:
-    """Return whoever calls, as the API describes them."""
+    """Return the caller, as the API describes one."""
     user = call.parameters.get("from_user")
     if user:
         return {"type": "app", "user": user}

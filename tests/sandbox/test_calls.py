@@ -361,7 +361,9 @@ def test_a_phone_gets_who_else_is_there(sandbox: StubbedSandbox) -> None:
     sandbox.answers = [[sandbox.hold()], [CONFERENCE]]
     first = sandbox.dial()
     first.hears("hears hold music")
-    second, third = sandbox.dial(), sandbox.dial()
+    second = sandbox.dial()
+    second.hears("is in the conference, with 1 more")
+    third = sandbox.dial()
     third.hears("is in the conference, with 2 more")
     second.hang_up()
     assert states(first)[2] == "Waiting for the conference to start"

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from werkzeug import Response
 
 from tests.helpers.faults import HeardCall
 from tests.helpers.stub import CONFERENCE, INPUT, StubbedSandbox
@@ -94,14 +93,3 @@ def test_hold_music_and_the_end_of_a_call_have_no_events(sandbox: StubbedSandbox
     starts.start_stream(sandbox.short, 1, 0)
     sandbox.rtc(starts, 2)
     assert types(sandbox.rtc(waits, 1)) == ["audio:play"]
-
-
-def test_an_app_that_does_not_take_them_changes_nothing(
-    sandbox: StubbedSandbox, call: HeardCall
-) -> None:
-    sandbox.files["/webhooks/rtc"] = Response(status=404)
-    call.start_stream(sandbox.short, 1, 0)
-    call.hears("hears the music end")
-    call.start_stream(sandbox.music, 1, 0)
-    call.hears("hears music: music.mp3")
-    assert not call.over.is_set()

@@ -20,8 +20,8 @@ What no source says, and the sandbox does all the same, so that it is not decide
   platform's end. A reason whose SIP code no source gives has none.
 - Time-outs: connect 1 s, answer 5 s, event 10 s, audio 3 s and 10 s. An event is sent once.
 - Audio is fetched by no proxy. A type of text/* or JSON is refused, and what takes longer than 10 s
-  or 50 MB; another type, or none, passes. Five redirects are followed. How long it lasts is an
-  estimate: an MP3 is taken to be all like its first frame.
+  or 50 MB; another type, or none, passes. Five redirects are followed. An MP3 begins with a frame
+  that another follows, after its tags. How long it lasts is an estimate: all like its first frame.
 - A stream that is stopped or replaced while it is still fetched is over, an NCCO's, too, and has no
   RTC events. Music in place of hold music ends it for good. DELETE stops what the app plays, not
   hold music.
