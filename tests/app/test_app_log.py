@@ -29,18 +29,6 @@ def test_a_caller_is_the_last_four_digits_of_a_number(caller: str) -> None:
     assert Leg("a", caller, None, None, None, 0).short_caller == SHOWN[caller]
 
 
-def test_no_whole_number_is_in_the_log(conference: InProcess) -> None:
-    names = [NUMBER, f"sip:{NUMBER}@example.com", "44 7700 900 456"]
-    for name in names:
-        conference.dial({"from": name, "to": "442079460999"}, method="GET").hang_up()
-    event = {"uuid": str(uuid.uuid4()), "status": "busy", "from": NUMBER, "to": NUMBER}
-    conference.webhook("event", event, "GET")
-    log = conference.log.read_text()
-    assert log.count("…0456") == 3
-    for whole in (NUMBER, NUMBER[2:], "442079460999", "900 456", "900456"):
-        assert whole not in log
-
-
 def test_no_password_token_or_key_is_in_the_log(start: StartSandbox) -> None:
     password = "the-operators-password"
     sandbox = start(STREAM_PASSWORD=password)
@@ -82,13 +70,6 @@ def test_what_anyone_can_choose_is_cut_to_256_characters(conference: InProcess) 
     log = conference.log.read_text()
     assert f"GET /{'x' * 255}: 404 Not found." in log
     assert "x" * 257 not in log
-
-
-def test_a_request_by_another_method_is_logged(conference: InProcess) -> None:
-    response = conference.request("/stream", "PUT")
-    assert response.status_code == 405
-    assert {"GET", "POST"} <= set(response.headers["Allow"].split(", "))
-    assert "PUT /stream: 405" in conference.log.read_text()
 
 
 def test_at_an_unknown_path_the_log_names_the_right_ones(conference: InProcess) -> None:

@@ -239,14 +239,6 @@ def test_joining_and_leaving_are_told_once(calls: Calls, clock: Clock) -> None:
     assert calls.news() == [News(clock(), "…0123 left"), News(clock() - 60, "…0123 joined")]
 
 
-def test_a_leg_that_ended_before_it_joined_stays_off(calls: Calls, clock: Clock) -> None:
-    leg = a_leg(clock)
-    calls.end(leg.uuid)
-    calls.join(leg)
-    assert calls.live() == []
-    assert calls.news() == []
-
-
 def test_applications_that_share_a_store_do_not_see_each_other(store: Open, clock: Clock) -> None:
     one, other = store(uuid.uuid4().hex), store(uuid.uuid4().hex)
     leg = a_leg(clock, "Conference")
@@ -334,17 +326,6 @@ def test_a_new_list_that_another_process_is_making_is_waited_for(tmp_path: Path)
     assert not until_then.is_alive()
 
 
-def test_another_versions_table_is_not_read(tmp_path: Path, clock: Clock) -> None:
-    with closing(sqlite3.connect(tmp_path / "calls.sqlite3")) as db:
-        db.execute("CREATE TABLE legs (key TEXT PRIMARY KEY, uuid, answered, more)")
-        db.execute("INSERT INTO legs VALUES ('a', 'a', 1, 2)")
-        db.commit()
-    calls = SqliteCalls(str(tmp_path / "calls.sqlite3"), None, clock)
-    assert calls.live() == []
-    calls.join(a_leg(clock))
-    assert len(calls.live()) == 1
-
-
 # Redis alone
 
 
@@ -372,14 +353,6 @@ def test_legs_that_have_expired_leave_the_line(redis_url: str) -> None:
         assert calls.live() == []
         assert calls.join(a_leg(time.time, "Conference")) == 1
         assert client.llen(f"calls_4:{application}:line") == 1
-
-
-def test_another_versions_keys_are_not_read(redis_url: str) -> None:
-    application = uuid.uuid4().hex
-    with redis.Redis.from_url(redis_url) as client:
-        client.hset(f"calls:{application}:leg:a", mapping={"uuid": "a", "more": "1"})
-        client.zadd(f"calls:{application}:line", {f"calls:{application}:leg:a": 1})
-    assert open_calls(redis_url, application).live() == []
 
 
 def as_user(url: str, application: str, keys: str, *commands: str) -> Calls:

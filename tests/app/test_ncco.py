@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.sandboxes import InProcess, StartSandbox, browse
+from tests.helpers.sandboxes import InProcess, StartSandbox
 
 MUSIC = "https://public.example/static/hold-music.mp3"
 OWN = "https://music.example/a.mp3?key=1"
@@ -55,13 +55,6 @@ def test_a_caller_is_sent_to_the_conference(conference: InProcess, method: str) 
     call = conference.dial(method=method)
     call.hears('hears "Please wait while we connect you to the conference"')
     call.hears("is in the conference")
-
-
-def test_vonage_may_answer_the_call_first(conference: InProcess) -> None:
-    call = conference.dial(answered_first=True)
-    call.hears("is in the conference")
-    browse(conference, "/stream").raise_for_status()
-    call.hears("hears music")
 
 
 # The quorum

@@ -11,6 +11,7 @@ from tests.helpers.sandboxes import InProcess, browse
 
 ENDS = ["completed", "busy", "cancelled", "unanswered", "rejected", "failed", "timeout"]
 A_LEG = str(uuid.UUID(int=1))
+NUMBERS = {"from": "447700900123", "to": "442079460000"}
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -28,7 +29,7 @@ SYNTAX = "Syntax error in NCCO. Invalid value type or action."
 LOGGED: dict[str, dict[str, Any]] = {
     f"INFO: leg {A_LEG}: completed after 42 s": {"status": "completed", "duration": "42"},
     f"INFO: leg {A_LEG}: completed": {"status": "completed", "duration": None, "reason": None},
-    f"INFO: leg {A_LEG}: failed: Declined": {"status": "failed", "reason": "Declined"},
+    f"INFO: leg {A_LEG}: failed: Declined": {"status": "failed", "reason": "Declined", **NUMBERS},
     f"INFO: leg {A_LEG}: transfer": {"type": "transfer", "price": "0.01"},
     f"WARNING: event without a uuid: error: {SYNTAX}": {"reason": SYNTAX},
     "INFO: event without a uuid: no status": {"reason": None},
@@ -58,7 +59,6 @@ def test_a_call_can_be_followed_one_line_an_event(conference: InProcess) -> None
 
 # Three addresses in one form, and what is sent to another's
 
-NUMBERS = {"from": "447700900123", "to": "442079460000"}
 EVENTS: dict[str, dict[str, Any]] = {
     "the end of a call": {"status": "completed", "duration": "42", **NUMBERS},
     "a transfer": {"type": "transfer", "conversation_uuid_to": "CON-1"},
@@ -84,18 +84,15 @@ def warning(came_to: str, right: str) -> str:
 @pytest.mark.parametrize("kind", EVENTS)
 def test_an_event_at_the_answer_url_is_one(conference: InProcess, kind: str, method: str) -> None:
     """Or an ended call would be on the line for a day, and count towards the quorum."""
-    event = {"uuid": A_LEG, **EVENTS[kind]}
-    assert conference.webhook("answer", event, method).status_code == 204
-    assert conference.live == []
+    call = conference.dial(pick_up=False)
+    before = conference.lines
+    for leg in (A_LEG, call.uuid):
+        event = {"uuid": leg, **EVENTS[kind]}
+        assert conference.webhook("answer", event, method).status_code == 204
+    assert conference.live == ([] if kind == "the end of a call" else [call.uuid])
     said = SAID.get(kind, "INFO: leg {}: no status")
-    assert conference.lines == [warning("answer", "event"), said.format(A_LEG)]
-
-
-def test_an_end_at_the_answer_url_ends_the_call(conference: InProcess) -> None:
-    call = conference.dial()
-    event = {"uuid": call.uuid, **EVENTS["the end of a call"]}
-    assert conference.webhook("answer", event).status_code == 204
-    assert conference.live == []
+    lines = [warning("answer", "event"), said.format(A_LEG), warning("answer", "event")]
+    assert conference.lines == [*before, *lines, said.format(call.uuid)]
 
 
 @pytest.mark.parametrize("kind", EVENTS)
