@@ -45,15 +45,29 @@ def clock() -> Clock:
 Open = Callable[..., Calls]
 
 
+@pytest.fixture
+def application() -> str:
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "calls.sqlite3"
+
+
+@pytest.fixture
+def in_sqlite(file: Path, clock: Clock) -> SqliteCalls:
+    return SqliteCalls(str(file), None, clock)
+
+
 @pytest.fixture(params=["sqlite", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Open:
+def store(
+    request: pytest.FixtureRequest, file: Path, redis_url: str, application: str, clock: Clock
+) -> Open:
     """Open the store as another process would, also for another application."""
-    own = uuid.uuid4().hex
     if request.param == "sqlite":
-        path = str(tmp_path / "calls.sqlite3")
-        return lambda application=own: SqliteCalls(path, application, clock)
-    url = request.getfixturevalue("redis_url")
-    return lambda application=own: RedisCalls(url, application, clock)
+        return lambda other=application: SqliteCalls(str(file), other, clock)
+    return lambda other=application: RedisCalls(redis_url, other, clock)
 
 
 @pytest.fixture
@@ -72,6 +86,14 @@ def a_leg(clock: Callable[[], float], conference: str | None = None) -> Leg:
     )
 
 
+@pytest.fixture
+def leg(calls: Calls, clock: Clock) -> Leg:
+    """A leg that is on the line."""
+    leg = a_leg(clock)
+    calls.join(leg)
+    return leg
+
+
 def test_legs_are_on_the_line_as_they_came_the_last_first(store: Open, clock: Clock) -> None:
     """Also to another process."""
     little = replace(a_leg(clock, "Café"), caller="", api_host=None, audio_url=None)
@@ -80,9 +102,8 @@ def test_legs_are_on_the_line_as_they_came_the_last_first(store: Open, clock: Cl
     assert store().live() == legs[::-1]
 
 
-def test_a_note_is_kept_with_a_live_leg(calls: Calls, clock: Clock) -> None:
-    leg, other = a_leg(clock), a_leg(clock)
-    calls.join(leg)
+def test_a_note_is_kept_with_a_live_leg(calls: Calls, leg: Leg, clock: Clock) -> None:
+    other = a_leg(clock)
     calls.join(other)
     noted = replace(leg, audio=PLAYING, audio_at=7.5)
     assert calls.note(leg.uuid.replace("-", "").upper(), PLAYING, 7.5) == noted
@@ -99,18 +120,14 @@ def test_a_note_is_kept_with_a_live_leg(calls: Calls, clock: Clock) -> None:
     ],
 )
 def test_the_newest_note_counts_and_at_one_time_that_of_the_song_that_starts(
-    calls: Calls, clock: Clock, notes: list[tuple[float, AudioNote]], kept: int
+    calls: Calls, leg: Leg, notes: list[tuple[float, AudioNote]], kept: int
 ) -> None:
-    leg = a_leg(clock)
-    calls.join(leg)
     for at, audio in notes:
         calls.note(leg.uuid, audio, at)
     assert calls.live() == [replace(leg, audio=notes[kept][1], audio_at=notes[kept][0])]
 
 
-def test_a_note_that_says_nothing_new_gives_none(calls: Calls, clock: Clock) -> None:
-    leg = a_leg(clock)
-    calls.join(leg)
+def test_a_note_that_says_nothing_new_gives_none(calls: Calls, leg: Leg) -> None:
     assert calls.note(leg.uuid, PLAYING, 7.0) is not None
     for at in (6.0, 7.0, 8.0):
         assert calls.note(leg.uuid, PLAYING, at) is None
@@ -131,34 +148,42 @@ def test_a_note_brings_no_leg_back(calls: Calls, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("noted", [False, True])
-def test_without_an_end_a_leg_lasts_24_hours(calls: Calls, clock: Clock, noted: bool) -> None:
-    calls.join(a_leg(clock))
+def test_without_an_end_a_leg_lasts_24_hours(
+    calls: Calls, leg: Leg, clock: Clock, noted: bool
+) -> None:
     clock.now += DAY - 1
-    assert len(calls.live()) == 1
+    assert calls.live() == [leg]
     if noted:
-        calls.note(calls.live()[0].uuid, PLAYING, clock())
+        calls.note(leg.uuid, PLAYING, clock())
     clock.now += 2
     assert calls.live() == []
 
 
-def test_a_leg_that_joins_twice_is_on_the_line_once(calls: Calls, clock: Clock) -> None:
-    first = a_leg(clock)
-    calls.join(first)
+def test_a_leg_that_joins_twice_is_on_the_line_once(calls: Calls, leg: Leg, clock: Clock) -> None:
     clock.now += 1
-    calls.join(replace(first, uuid=first.uuid.replace("-", "").upper(), joined=clock()))
-    assert calls.live() == [first]
+    calls.join(replace(leg, uuid=leg.uuid.replace("-", "").upper(), joined=clock()))
+    assert calls.live() == [leg]
 
 
-def test_an_ended_leg_is_off_the_line_and_does_not_come_back(calls: Calls, clock: Clock) -> None:
-    stays, goes = a_leg(clock), a_leg(clock)
-    for leg in (stays, goes):
-        calls.join(leg)
+def test_an_ended_leg_is_off_the_line_and_does_not_come_back(
+    calls: Calls, leg: Leg, clock: Clock
+) -> None:
+    goes = a_leg(clock)
+    calls.join(goes)
     calls.end(goes.uuid.replace("-", "").upper())
-    assert calls.live() == [stays]
+    assert calls.live() == [leg]
     clock.now += DAY - 1
     calls.end(goes.uuid)
     calls.join(replace(goes, joined=clock()))
-    assert calls.live() == [stays]
+    assert calls.live() == [leg]
+
+
+def as_user(url: str, application: str, keys: str, *commands: str) -> Calls:
+    """The store in Redis, opened by a user with these rights alone."""
+    user = uuid.uuid4().hex
+    with redis.Redis.from_url(url) as client:
+        client.acl_setuser(user, True, nopass=True, commands=commands, keys=[keys])
+    return open_calls(url.replace("redis://", f"redis://{user}:x@"), application)
 
 
 # Counting
@@ -239,6 +264,26 @@ def test_joining_and_leaving_are_told_once(calls: Calls, clock: Clock) -> None:
     assert calls.news() == [News(clock(), "…0123 left"), News(clock() - 60, "…0123 joined")]
 
 
+@pytest.fixture
+def mute(calls: Calls, leg: Leg, file: Path, redis_url: str, application: str) -> Calls:
+    """The store with the leg, where nothing can be told any more."""
+    if isinstance(calls, RedisCalls):
+        return as_user(redis_url, application, "*", "+@all", "-lpush")
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("ALTER TABLE news_4 RENAME TO aside")
+        other.execute("CREATE VIEW news_4 AS SELECT application, at, text, bad FROM aside")
+    return calls
+
+
+def test_what_is_not_told_did_not_happen(calls: Calls, mute: Calls, leg: Leg, clock: Clock) -> None:
+    """Joining, leaving and telling are one transaction."""
+    for change in (lambda: mute.join(a_leg(clock)), lambda: mute.end(leg.uuid)):
+        with pytest.raises(ServiceUnavailable):
+            change()
+    assert calls.live() == [leg]
+    assert texts(calls) == ["…0123 joined"]
+
+
 def test_applications_that_share_a_store_do_not_see_each_other(store: Open, clock: Clock) -> None:
     one, other = store(uuid.uuid4().hex), store(uuid.uuid4().hex)
     leg = a_leg(clock, "Conference")
@@ -262,75 +307,55 @@ def test_a_check_that_it_can_be_written_leaves_no_trace(calls: Calls, clock: Clo
 # SQLite alone
 
 
+def count_rows(file: Path) -> tuple[int, int]:
+    """How many legs the file has, and how many that have ended."""
+    with closing(sqlite3.connect(file)) as db:
+        counts = "SELECT (SELECT count(*) FROM legs_4), (SELECT count(*) FROM ended_4)"
+        return tuple(db.execute(counts).fetchone())
+
+
 @pytest.mark.parametrize("ahead", [0, 365 * DAY])
-def test_calls_are_forgotten_after_a_day(tmp_path: Path, clock: Clock, ahead: int) -> None:
-    """Also those from when the clock was a year ahead for a while."""
-    calls = SqliteCalls(str(tmp_path / "calls.sqlite3"), None, clock)
+def test_calls_are_forgotten_after_a_day(
+    in_sqlite: SqliteCalls, file: Path, clock: Clock, ahead: int
+) -> None:
+    """Also those from when the clock was a year ahead for a while; of an ended one, all at once."""
     clock.now += ahead
-    for _ in range(10):
-        calls.join(a_leg(clock))
-        calls.end(a_leg(clock).uuid)
+    stay, leave = [[a_leg(clock) for _ in range(10)] for _ in range(2)]
+    for leg in (*stay, *leave):
+        in_sqlite.join(leg)
+    for leg in leave:
+        in_sqlite.end(leg.uuid)
+    assert count_rows(file) == (10, 10)
     clock.now += DAY + 1 - ahead
     for _ in range(20):
-        calls.end(a_leg(clock).uuid)
-    with closing(sqlite3.connect(tmp_path / "calls.sqlite3")) as db:
-        assert db.execute("SELECT count(*) FROM legs_4").fetchone() == (0,)
-        assert db.execute("SELECT count(*) FROM ended_4").fetchone() == (20,)
+        in_sqlite.end(a_leg(clock).uuid)
+    assert count_rows(file) == (0, 20)
 
 
-def test_nothing_of_a_caller_is_kept_when_the_call_has_ended(tmp_path: Path, clock: Clock) -> None:
-    calls = SqliteCalls(str(tmp_path / "calls.sqlite3"), None, clock)
-    leg = a_leg(clock)
-    calls.join(leg)
-    calls.end(leg.uuid)
-    with closing(sqlite3.connect(tmp_path / "calls.sqlite3")) as db:
-        assert db.execute("SELECT * FROM legs_4").fetchall() == []
-        [ended] = db.execute("SELECT * FROM ended_4").fetchall()
-        news = db.execute("SELECT text FROM news_4 ORDER BY rowid").fetchall()
-    assert ended == (f"None:{leg.uuid.replace('-', '')}", clock())
-    assert news == [("…0123 joined",), ("…0123 left",)]
-
-
-def test_what_is_not_told_did_not_happen_in_sqlite(tmp_path: Path, clock: Clock) -> None:
-    """Joining, leaving and telling are one transaction."""
-    path = tmp_path / "calls.sqlite3"
-    calls = SqliteCalls(str(path), None, clock)
-    stays, late = a_leg(clock), a_leg(clock)
-    calls.join(stays)
-    with closing(sqlite3.connect(path)) as other:
-        other.execute("ALTER TABLE news_4 RENAME TO aside")
-        other.execute("CREATE VIEW news_4 AS SELECT application, at, text, bad FROM aside")
-    for change in (lambda: calls.join(late), lambda: calls.end(stays.uuid)):
-        with pytest.raises(ServiceUnavailable):
-            change()
-    assert calls.live() == [stays]
-    assert texts(calls) == ["…0123 joined"]
-
-
-def test_many_threads_do_not_starve_each_other(tmp_path: Path) -> None:
+def test_many_threads_do_not_starve_each_other(in_sqlite: SqliteCalls, clock: Clock) -> None:
     """32 threads on one file: none is refused, none is lost."""
-    calls = SqliteCalls(str(tmp_path / "calls.sqlite3"), None)
-    legs = [a_leg(time.time, "Conference") for _ in range(1_600)]
+    legs = [a_leg(clock, "Conference") for _ in range(1_600)]
     with ThreadPoolExecutor(32) as threads:
-        list(threads.map(calls.join, legs))
-    assert {leg.uuid for leg in calls.live()} == {leg.uuid for leg in legs}
+        list(threads.map(in_sqlite.join, legs))
+    assert {leg.uuid for leg in in_sqlite.live()} == {leg.uuid for leg in legs}
 
 
-def test_a_new_list_that_another_process_is_making_is_waited_for(tmp_path: Path) -> None:
-    path = tmp_path / "calls.sqlite3"
-    maker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+def test_a_new_list_that_another_process_is_making_is_waited_for(
+    in_sqlite: SqliteCalls, file: Path
+) -> None:
+    maker = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     maker.execute("BEGIN IMMEDIATE")
     until_then = threading.Timer(0.1, maker.close)
     until_then.start()
-    SqliteCalls(str(path), None).end(uuid.uuid4().hex)
+    in_sqlite.end(uuid.uuid4().hex)
     assert not until_then.is_alive()
 
 
 # Redis alone
 
 
-def test_every_key_expires_after_a_day(redis_url: str) -> None:
-    calls = RedisCalls(redis_url, application := uuid.uuid4().hex)
+def test_every_key_expires_after_a_day(redis_url: str, application: str) -> None:
+    calls = RedisCalls(redis_url, application)
     stays, goes = a_leg(time.time, "Conference"), a_leg(time.time, "Conference")
     for leg in (stays, goes):
         calls.join(leg)
@@ -342,8 +367,8 @@ def test_every_key_expires_after_a_day(redis_url: str) -> None:
     assert all(DAY - 60 < life <= DAY for life in lives)
 
 
-def test_legs_that_have_expired_leave_the_line(redis_url: str) -> None:
-    calls = RedisCalls(redis_url, application := uuid.uuid4().hex)
+def test_legs_that_have_expired_leave_the_line(redis_url: str, application: str) -> None:
+    calls = RedisCalls(redis_url, application)
     legs = [a_leg(time.time, "Conference") for _ in range(3)]
     for leg in legs:
         calls.join(leg)
@@ -355,35 +380,13 @@ def test_legs_that_have_expired_leave_the_line(redis_url: str) -> None:
         assert client.llen(f"calls_4:{application}:line") == 1
 
 
-def as_user(url: str, application: str, keys: str, *commands: str) -> Calls:
-    """The store, opened by a user with these rights alone."""
-    user = uuid.uuid4().hex
-    with redis.Redis.from_url(url) as client:
-        client.acl_setuser(user, True, nopass=True, commands=commands, keys=[keys])
-    return open_calls(url.replace("redis://", f"redis://{user}:x@"), application)
-
-
-def test_a_user_who_is_limited_to_the_prefix_gets_by(redis_url: str) -> None:
-    application = uuid.uuid4().hex
+def test_a_user_who_is_limited_to_the_prefix_gets_by(redis_url: str, application: str) -> None:
     calls = as_user(redis_url, application, f"calls_4:{application}:*", "+@all")
     leg = a_leg(time.time, "Conference")
     assert calls.join(leg) == 1
     assert calls.live() == [leg]
     calls.end(leg.uuid)
     assert calls.live() == []
-
-
-def test_what_is_not_told_did_not_happen_in_redis(redis_url: str) -> None:
-    application = uuid.uuid4().hex
-    calls = open_calls(redis_url, application)
-    stays, late = a_leg(time.time), a_leg(time.time)
-    calls.join(stays)
-    mute = as_user(redis_url, application, "*", "+@all", "-lpush")
-    for change in (lambda: mute.join(late), lambda: mute.end(stays.uuid)):
-        with pytest.raises(ServiceUnavailable):
-            change()
-    assert calls.live() == [stays]
-    assert texts(calls) == ["…0123 joined"]
 
 
 def test_it_gets_by_with_what_redis_5_knows() -> None:
