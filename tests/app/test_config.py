@@ -37,75 +37,60 @@ ON_ITS_NETWORK = [
     *["http://nas/a", "http://nas.local/a", "http://metadata.google.internal/a"],
 ]
 ELSEWHERE = ["http://music.example/a.mp3?key=1", "https://8.8.8.8/a.wav", "HTTPS://a.b:8080/"]
+NO_API_HOSTS = ["https://api.nexmo.com", "host:70000", "ho st", "u@h", "a?b"]
+NO_LEVELS = ["1.1", "-2", "nan", "loud", "0.15"]
+NOT_OWN = ["https://example.com/?b", "https://example.com/#b", "http://nas.local/"]
+NO_STORES = [
+    *["calls.db", "sqlite://a.db", "sqlite:///", "sqlite:///\udcff.db", "postgres://h/db"],
+    *["redis://h:port/0", "redis://h/0?timeout=5", "rediss://h/0?ssl_cert_regs=none"],
+    *["redis://:a/b@h/0", "redis://:a#b@h"],
+]
 WRONG: dict[str, tuple[str, list[str]]] = {
     "VONAGE_APPLICATION_ID": ("a UUID", ["1234", "line\nbreak"]),
     "VONAGE_SIGNATURE_SECRET": ("one word of printable ASCII", ["two words", "schl\u00fcssel"]),
-    "VONAGE_API_HOST": (
-        "a host such as api-us-3.vonage.com",
-        ["https://api.nexmo.com", "host:70000", "ho st", "u@h", "a?b"],
-    ),
+    "VONAGE_API_HOST": ("a host such as api-us-3.vonage.com", NO_API_HOSTS),
     "ANSWER_WITH": ("conversation or stream", ["both"]),
     "VOICE_STREAM_URL": ("an http or https address on the public internet", ["http://localhost/"]),
     "VOICE_STREAM_LOOP": ("a whole number", ["-1", "often"]),
-    "VOICE_STREAM_LEVEL": (
-        "a number from -1 to 1 in steps of 0.1",
-        ["1.1", "-2", "nan", "loud", "0.15"],
-    ),
+    "VOICE_STREAM_LEVEL": ("a number from -1 to 1 in steps of 0.1", NO_LEVELS),
     "VOICE_STREAM_BARGE_IN": ("true or false", ["perhaps"]),
     "VOICE_CONFERENCE_NAME": ("text in UTF-8", ["Caf\udce9"]),
     "VOICE_TEXT": ("UTF-8, at most 1,500 characters", ["x" * 1501, "Gr\udcfcezi"]),
     "VOICE_CONFERENCE_QUORUM": ("a whole number from 2 to 50", ["1", "51"]),
-    "PUBLIC_URL": (
-        "a public http or https address, without ? and #",
-        ["https://example.com/?b", "https://example.com/#b", "http://nas.local/"],
-    ),
+    "PUBLIC_URL": ("a public http or https address, without ? and #", NOT_OWN),
     "STREAM_PASSWORD": ("printable ASCII", ["schl\u00fcssel", "tab\tbed"]),
-    "CALLS_URL": (
-        "sqlite:///path, redis://\u2026 or rediss://\u2026",
-        [
-            *["calls.db", "sqlite://a.db", "sqlite:///", "sqlite:///\udcff.db", "postgres://h/db"],
-            *["redis://h:port/0", "redis://h/0?timeout=5", "rediss://h/0?ssl_cert_regs=none"],
-            *["redis://:a/b@h/0", "redis://:a#b@h"],
-        ],
-    ),
+    "CALLS_URL": ("sqlite:///path, redis://\u2026 or rediss://\u2026", NO_STORES),
     "HOST": ("an address or a name of this machine", ["two words"]),
     "PORT": ("a port from 1 to 65535", ["0", "65536", "http"]),
 }
-GOOD: dict[str, dict[str, Any]] = {
-    "VONAGE_APPLICATION_ID": {
-        "78D335FA-323D-0114-9C3D-D6F0D48968CF": "78d335fa-323d-0114-9c3d-d6f0d48968cf"
-    },
-    "VONAGE_SIGNATURE_SECRET": {"a!b~c": "a!b~c"},
-    "VONAGE_API_HOST": {
-        "API-us-3.vonage.com": "api-us-3.vonage.com",
-        "localhost:8443": "localhost:8443",
-    },
-    "ANSWER_WITH": {"stream": "stream"},
-    "VOICE_STREAM_URL": {"http://music.example/a.mp3?key=1": "http://music.example/a.mp3?key=1"},
-    "VOICE_STREAM_LOOP": {"0": 0, "25": 25},
-    "VOICE_STREAM_LEVEL": {"0": 0, "1": 1, "-1": -1, "0.3": 0.3},
-    "VOICE_STREAM_BARGE_IN": {"True": True},
-    "VOICE_CONFERENCE_NAME": {"Caf\u00e9 \u2615": "Caf\u00e9 \u2615"},
-    "VOICE_TEXT": {" ": " ", "x" * 1500: "x" * 1500},
-    "VOICE_CONFERENCE_QUORUM": {"2": 2, "50": 50},
-    "PUBLIC_URL": {
-        "https://example.ngrok.app/": "https://example.ngrok.app",
-        "https://a.example/webhooks/answers": "https://a.example/webhooks/answers",
-        "https://webhooks.example/answer": "https://webhooks.example/answer",
-    },
-    "STREAM_PASSWORD": {"two words": "two words"},
-    "CALLS_URL": {
-        "sqlite:///calls.db": f"sqlite:///{FOLDER}/calls.db",
-        "sqlite:////tmp/calls.db": "sqlite:////tmp/calls.db",
-        "rediss://:secret@host/0?socket_timeout=5": "rediss://:secret@host/0?socket_timeout=5",
-    },
-    "HOST": {"::1": "::1"},
-    "PORT": {"1": 1, "65535": 65535},
+AN_ID = "78d335fa-323d-0114-9c3d-d6f0d48968cf"
+GOOD: dict[str, list[Any]] = {
+    "VONAGE_APPLICATION_ID": [AN_ID],
+    "VONAGE_SIGNATURE_SECRET": ["a!b~c"],
+    "VONAGE_API_HOST": ["localhost:8443"],
+    "ANSWER_WITH": ["stream"],
+    "VOICE_STREAM_URL": ["http://music.example/a.mp3?key=1"],
+    "VOICE_STREAM_LOOP": [0, 25],
+    "VOICE_STREAM_LEVEL": [0, 1, -1, 0.3],
+    "VOICE_STREAM_BARGE_IN": [True],
+    "VOICE_CONFERENCE_NAME": ["Caf\u00e9 \u2615"],
+    "VOICE_TEXT": [" ", "x" * 1500],
+    "VOICE_CONFERENCE_QUORUM": [2, 50],
+    "PUBLIC_URL": ["https://a.example/webhooks/answers", "https://webhooks.example/answer"],
+    "STREAM_PASSWORD": ["two words"],
+    "CALLS_URL": ["sqlite:////tmp/calls.db", "rediss://:secret@host/0?socket_timeout=5"],
+    "HOST": ["::1"],
+    "PORT": [1, 65535],
+}
+NORMALIZED = {
+    ("VONAGE_APPLICATION_ID", AN_ID.upper()): AN_ID,
+    ("VONAGE_API_HOST", "API-us-3.vonage.com"): "api-us-3.vonage.com",
+    ("PUBLIC_URL", "https://example.ngrok.app/"): "https://example.ngrok.app",
+    ("CALLS_URL", "sqlite:///calls.db"): f"sqlite:///{FOLDER}/calls.db",
 }
 WRONG_ONES = [(name, value) for name, (_, values) in WRONG.items() for value in values]
-GOOD_ONES = [(name, value) for name, values in GOOD.items() for value in values]
-
-
+GOOD_ONES = {(name, str(value)): value for name, values in GOOD.items() for value in values}
+GOOD_ONES |= NORMALIZED
 NOT_PUBLIC = [*NO_ADDRESS, *ON_THIS_MACHINE, *ON_ITS_NETWORK]
 
 
@@ -126,7 +111,7 @@ def test_a_wrong_setting_is_named_with_what_it_must_be(name: str, value: str) ->
 @pytest.mark.parametrize(("name", "value"), GOOD_ONES, ids=short)
 def test_a_good_setting_is_taken(monkeypatch: MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.chdir("/")  # a relative path begins beside app.py
-    assert getattr(Config.from_text({name: value}), name) == GOOD[name][value]
+    assert getattr(Config.from_text({name: value}), name) == GOOD_ONES[name, value]
 
 
 def test_every_setting_has_its_wrong_and_its_good_values() -> None:
@@ -196,23 +181,14 @@ def pem(key: Any, form: Any = forms.PrivateFormat.PKCS8, password: str = "") -> 
     return str(text.decode())
 
 
-def is_the_key(account: Account, **values: str) -> bool:
-    """Whether the settings have it, read from these values or, without any, as at the start."""
-    config = Config.from_text(values) if values else Config.from_env()
-    assert config.VONAGE_PRIVATE_KEY is not None
-    return pem(config.VONAGE_PRIVATE_KEY) == account.private_key
-
-
-@pytest.mark.parametrize("path", ["vonage.key", "my key", "{folder}/key"])
-def test_the_key_may_be_a_path(folder: Path, account: Account, path: str) -> None:
+@pytest.mark.parametrize("path", ["vonage.key", "my key", "{folder}/key", ""])
+def test_the_key_may_be_a_path_or_private_key_beside_app_py(
+    folder: Path, monkeypatch: MonkeyPatch, account: Account, path: str
+) -> None:
     path = path.format(folder=folder)
-    (folder / path).write_text(account.private_key)
-    assert is_the_key(account, VONAGE_PRIVATE_KEY=path)
-
-
-def test_private_key_beside_app_py_is_the_default(folder: Path, account: Account) -> None:
-    (folder / "private.key").write_text(account.private_key)
-    assert is_the_key(account)
+    (folder / (path or "private.key")).write_text(account.private_key)
+    monkeypatch.setenv("VONAGE_PRIVATE_KEY", path)
+    assert pem(Config.from_env().VONAGE_PRIVATE_KEY) == account.private_key
 
 
 @pytest.mark.parametrize(("newline", "quote"), [("\n", ""), ("\\n", '"'), ("\r\n", "")])
@@ -221,7 +197,7 @@ def test_the_key_may_be_text(
 ) -> None:
     text = account.private_key.replace("\n", newline)
     monkeypatch.setenv("VONAGE_PRIVATE_KEY", f"{quote}{text}{quote}")
-    assert is_the_key(account)
+    assert pem(Config.from_env().VONAGE_PRIVATE_KEY) == account.private_key
 
 
 SMALL = rsa.generate_private_key(65537, 1024)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import socket
-from typing import Any
 
 import pytest
 from flask import Request
@@ -22,15 +21,16 @@ SET = Config.from_text({"STREAM_PASSWORD": PASSWORD})
 HOME = "localhost:9000"
 
 
-def request_of(path: str = "/stream", method: str = "GET", **sent: Any) -> Request:
-    """A request as Werkzeug's server takes it on this machine, but for the headers given.
-
-    `peer` is the address that it came from, `protocol` HTTP's version, and `server` the server.
-    """
-    peer = sent.pop("peer", "127.0.0.1")
-    protocol = sent.pop("protocol", "HTTP/1.1")
-    server = sent.pop("server", "Werkzeug")
-    environ = create_environ(path, method=method, headers={"Host": HOME, **sent})
+def request_of(
+    path: str = "/stream",
+    method: str = "GET",
+    peer: str = "127.0.0.1",
+    protocol: str = "HTTP/1.1",
+    server: str = "Werkzeug",
+    **headers: str,
+) -> Request:
+    """A request as Werkzeug's server takes it on this machine, but for what is given."""
+    environ = create_environ(path, method=method, headers={"Host": HOME, **headers})
     environ |= {"REMOTE_ADDR": peer, "SERVER_PROTOCOL": protocol}
     del environ["wsgi.input"]  # a body must not be read: its sender may never send it
     if server == "Werkzeug":
