@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -11,22 +10,26 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
-from pytest import MonkeyPatch
 from werkzeug.exceptions import ServiceUnavailable
 
 from calls import open_calls
 from calls.sqlite import SqliteCalls
 from tests.helpers.faults import HeardCall
 from tests.helpers.ports import free_port
-from tests.helpers.sandboxes import InProcess, StartSandbox, browse, error_of
+from tests.helpers.sandboxes import (
+    InProcess,
+    StartSandbox,
+    browse,
+    error_of,
+    replaced_by_a_folder,
+)
 from tests.helpers.servers import RedisServer, run_forwarder, run_redis
 from tests.helpers.waiting import wait_until
 
-Damage = Callable[[Path], AbstractContextManager[None]]
+Damage = Callable[[Path], AbstractContextManager[object]]
 
 
 def mount(folder: Path, *options: str) -> bool:
@@ -92,15 +95,6 @@ def not_a_database(database: Path) -> Iterator[None]:
     aside.rename(database)
 
 
-@contextmanager
-def a_folder(database: Path) -> Iterator[None]:
-    aside = database.rename(database.with_suffix(".aside"))
-    database.mkdir()
-    yield
-    database.rmdir()
-    aside.rename(database)
-
-
 def within_two_seconds(dial: Callable[[], HeardCall]) -> HeardCall:
     began = time.monotonic()
     call = dial()
@@ -123,7 +117,7 @@ def all_goes_on(sandbox: InProcess) -> None:
 CAN_STILL_BE_READ = [locked, on_a_full_disk]
 
 
-@pytest.mark.parametrize("damage", [*CAN_STILL_BE_READ, not_a_database, a_folder])
+@pytest.mark.parametrize("damage", [*CAN_STILL_BE_READ, not_a_database, replaced_by_a_folder])
 def test_damage_cuts_no_caller_off(start: StartSandbox, disk: Path, damage: Damage) -> None:
     database = disk / "calls.sqlite3"
     sandbox = start(CALLS_URL=f"sqlite:///{database}")
@@ -142,16 +136,15 @@ def test_damage_cuts_no_caller_off(start: StartSandbox, disk: Path, damage: Dama
     assert end(sandbox, before) == 204
 
 
-def test_a_slow_store_makes_no_leg_late(start: StartSandbox, tmp_path: Path) -> None:
-    sandbox = start(CALLS_URL=f"sqlite:///{tmp_path}/calls.sqlite3")
+def test_a_slow_store_makes_no_leg_late(conference: InProcess) -> None:
     for _ in range(4):
-        sandbox.dial()
-    sandbox.limit(deadline=1)
-    with locked(tmp_path / "calls.sqlite3"):
-        response = browse(sandbox, "/stream")
+        conference.dial()
+    conference.limit(deadline=1)
+    with locked(conference.folder / "calls.sqlite3"):
+        response = browse(conference, "/stream")
     assert response.json()["message"] == "Sent hold-music.mp3 to all 4 callers"
     assert response.elapsed.total_seconds() < 2.5
-    assert "4 callers” could not be saved: The list of calls" in sandbox.log.read_text()
+    assert "4 callers” could not be saved: The list of calls" in conference.log.read_text()
 
 
 def test_a_read_only_disk_cuts_no_caller_off(start: StartSandbox, disk: Path) -> None:
@@ -180,47 +173,6 @@ def test_a_store_that_cannot_be_there_cuts_no_caller_off_and_the_page_says_so(
     assert page.status_code == 503
     assert "is unavailable" in page.text
     assert "GET /: 503" in sandbox.log.read_text()
-
-
-def test_a_deleted_folder_is_made_anew(tmp_path: Path, start: StartSandbox) -> None:
-    """As is a deleted database, after each test."""
-    sandbox = start(CALLS_URL=f"sqlite:///{tmp_path}/folder/calls.sqlite3")
-    sandbox.dial()
-    shutil.rmtree(tmp_path / "folder")
-    all_goes_on(sandbox)
-    assert (tmp_path / "folder" / "calls.sqlite3").exists()
-
-
-def test_a_replaced_database_is_noticed(tmp_path: Path, start: StartSandbox) -> None:
-    sandbox = start(CALLS_URL=f"sqlite:///{tmp_path}/calls.sqlite3")
-    sandbox.dial()
-    with closing(sqlite3.connect(tmp_path / "other.sqlite3")) as other:
-        other.execute("CREATE TABLE other (a)")
-    for file in tmp_path.glob("calls.sqlite3*"):
-        file.unlink()
-    (tmp_path / "other.sqlite3").rename(tmp_path / "calls.sqlite3")
-    assert browse(sandbox, "/stream").status_code == 409
-    sandbox.dial()
-    application = sandbox.account.application_id
-    assert len(open_calls(f"sqlite:///{tmp_path}/calls.sqlite3", application).live()) == 1
-
-
-def test_a_file_that_vanishes_at_once_is_noticed(tmp_path: Path, monkeypatch: MonkeyPatch) -> None:
-    path = tmp_path / "calls.sqlite3"
-    calls = SqliteCalls(str(path), None)
-    found = os.stat
-
-    def vanish(*given: Any, **options: Any) -> os.stat_result:
-        path.unlink(missing_ok=True)
-        return found(*given, **options)
-
-    with monkeypatch.context() as patched:
-        patched.setattr("calls.sqlite.os.stat", vanish)
-        with pytest.raises(ServiceUnavailable):
-            calls.end("0" * 32)
-    calls.end("0" * 32)
-    with closing(sqlite3.connect(path)) as other:
-        assert other.execute("SELECT count(*) FROM ended_4").fetchone() == (1,)
 
 
 def test_a_statement_that_fails_leaves_no_transaction_open(tmp_path: Path) -> None:

@@ -12,36 +12,31 @@ MUSIC = "https://public.example/static/hold-music.mp3"
 OWN = "https://music.example/a.mp3?key=1"
 TALK = {"action": "talk", "text": "Please wait while we connect you to the conference"}
 CONVERSATION = {"action": "conversation", "name": "Relaxing Conference"}
+WAITING = {**CONVERSATION, "startOnEnter": False}
+INPUT = {"action": "input", "type": ["dtmf"]}
 STREAM: dict[str, Any] = {"action": "stream", "streamUrl": [MUSIC]}
-NCCOS: dict[str, list[dict[str, Any]]] = {
-    "ANSWER_WITH=conversation": [TALK, CONVERSATION],
-    "VOICE_TEXT=One moment": [{**TALK, "text": "One moment"}, CONVERSATION],
-    "VOICE_TEXT= ": [CONVERSATION],
-    "VOICE_CONFERENCE_NAME=Café": [TALK, {**CONVERSATION, "name": "Café"}],
-    "VOICE_CONFERENCE_QUORUM=2": [
-        TALK,
-        {**CONVERSATION, "startOnEnter": False, "musicOnHoldUrl": [MUSIC]},
-    ],
-    "ANSWER_WITH=stream": [STREAM],
-    "ANSWER_WITH=stream VOICE_STREAM_LOOP=0": [{**STREAM, "loop": 0}],
-    "ANSWER_WITH=stream VOICE_STREAM_LEVEL=0": [{**STREAM, "level": 0}],
-    "ANSWER_WITH=stream VOICE_STREAM_LEVEL=-0.5": [{**STREAM, "level": -0.5}],
-    "ANSWER_WITH=stream VOICE_STREAM_BARGE_IN=true": [
-        {**STREAM, "bargeIn": True},
-        {"action": "input", "type": ["dtmf"]},
-    ],
-    f"ANSWER_WITH=stream VOICE_STREAM_URL={OWN}": [{**STREAM, "streamUrl": [OWN]}],
-}
+STREAMING = {"ANSWER_WITH": "stream"}
+NCCOS: list[tuple[dict[str, str], list[dict[str, Any]]]] = [
+    ({}, [TALK, CONVERSATION]),
+    ({"VOICE_TEXT": "One moment"}, [{**TALK, "text": "One moment"}, CONVERSATION]),
+    ({"VOICE_TEXT": " "}, [CONVERSATION]),
+    ({"VOICE_CONFERENCE_NAME": "Café"}, [TALK, {**CONVERSATION, "name": "Café"}]),
+    ({"VOICE_CONFERENCE_QUORUM": "2"}, [TALK, {**WAITING, "musicOnHoldUrl": [MUSIC]}]),
+    (STREAMING, [STREAM]),
+    ({**STREAMING, "VOICE_STREAM_LOOP": "0"}, [{**STREAM, "loop": 0}]),
+    ({**STREAMING, "VOICE_STREAM_LEVEL": "0"}, [{**STREAM, "level": 0}]),
+    ({**STREAMING, "VOICE_STREAM_LEVEL": "-0.5"}, [{**STREAM, "level": -0.5}]),
+    ({**STREAMING, "VOICE_STREAM_BARGE_IN": "true"}, [{**STREAM, "bargeIn": True}, INPUT]),
+    ({**STREAMING, "VOICE_STREAM_URL": OWN}, [{**STREAM, "streamUrl": [OWN]}]),
+]
 
 
-@pytest.mark.parametrize("settings", NCCOS)
-def test_only_what_is_set_goes_into_an_ncco(start: StartSandbox, settings: str) -> None:
-    named = [
-        setting.partition("=") for setting in settings.replace(" VOICE", "\nVOICE").split("\n")
-    ]
-    values = {name: value for name, _, value in named}
-    sandbox = start(PUBLIC_URL="https://public.example/", **values)
-    assert sandbox.dial().ncco == NCCOS[settings]
+@pytest.mark.parametrize(("settings", "ncco"), NCCOS, ids=str)
+def test_only_what_is_set_goes_into_an_ncco(
+    start: StartSandbox, settings: dict[str, str], ncco: list[dict[str, Any]]
+) -> None:
+    sandbox = start(PUBLIC_URL="https://public.example/", **settings)
+    assert sandbox.dial().ncco == ncco
 
 
 def test_a_caller_hears_the_bundled_music(stream: InProcess) -> None:
@@ -74,7 +69,7 @@ def test_callers_hear_hold_music_until_three_are_on_the_line(of_three: InProcess
     for caller in (*early, *late):
         caller.hears("is in the conference")
     music = f"{of_three.public_url}/static/hold-music.mp3"
-    waits = {**CONVERSATION, "startOnEnter": False, "musicOnHoldUrl": [music]}
+    waits = {**WAITING, "musicOnHoldUrl": [music]}
     starts = {**CONVERSATION, "startOnEnter": True}
     assert [caller.ncco[-1] for caller in (*early, *late)] == [waits, waits, starts, starts]
     said = [line.partition(" joined: ")[2] for line in of_three.lines if " joined: " in line]

@@ -7,8 +7,6 @@ import html
 import re
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import requests
 from playwright.sync_api import Locator, Page
@@ -56,17 +54,6 @@ def fill(sandbox: InProcess, callers: int = 40) -> None:
 def stop_renewing(page: Page) -> None:
     """Let a page that was opened just now not ask by itself any more."""
     page.evaluate("for (let id = setTimeout(Number); id > 0; id -= 1) clearTimeout(id)")
-
-
-@contextmanager
-def broken_store(sandbox: InProcess) -> Iterator[str]:
-    """Break the store of a sandbox of one's own; gives what is then said of it."""
-    database = sandbox.folder / "calls.sqlite3"
-    aside = database.rename(sandbox.folder / "aside")
-    database.mkdir()
-    yield f"The list of calls in {database} is unavailable"
-    database.rmdir()
-    aside.rename(database)
 
 
 def caller(page: Page, number: str) -> Locator:

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -228,6 +228,16 @@ def sandbox(stub: StubbedSandbox) -> Iterator[StubbedSandbox]:
     """A sandbox whose app answers with a conference, unless a test says otherwise."""
     yield stub
     stub.reset()
+
+
+@contextmanager
+def replaced_by_a_folder(database: Path) -> Iterator[str]:
+    """Break a list of calls; gives what is then said of it."""
+    aside = database.rename(database.with_suffix(".aside"))
+    database.mkdir()
+    yield f"The list of calls in {database} is unavailable"
+    database.rmdir()
+    aside.rename(database)
 
 
 def browse(sandbox: FaultySandbox, path: str, **parameters: str) -> requests.Response:

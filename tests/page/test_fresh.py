@@ -14,7 +14,6 @@ from tests.helpers.page import (
     FROM_ELSEWHERE,
     PASSWORD,
     answer,
-    broken_store,
     caller,
     fill,
     press,
@@ -24,7 +23,7 @@ from tests.helpers.page import (
     stop_renewing,
     trouble,
 )
-from tests.helpers.sandboxes import InProcess, StartSandbox
+from tests.helpers.sandboxes import InProcess, StartSandbox, replaced_by_a_folder
 
 ADDRESSES = """["href", "src", "action", "formaction"].flatMap(name =>
     [...document.querySelectorAll(`[${name}]`)].map(one => one.getAttribute(name)))"""
@@ -230,7 +229,7 @@ def test_below_a_path_every_address_of_the_page_is_below_it(own: InProcess, visi
 
 def test_a_page_without_a_list_comes_back_by_itself(own: InProcess, visit: Visit) -> None:
     own.dial(CALLER)
-    with broken_store(own) as report:
+    with replaced_by_a_folder(own.folder / "calls.sqlite3") as report:
         assert read(own).status_code == 503
         page = visit(own.app_url + "/stream")
         expect(said(page)).to_contain_text(report)

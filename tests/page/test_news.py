@@ -14,7 +14,6 @@ from tests.helpers.faults import Fault
 from tests.helpers.page import (
     CALLER,
     answer,
-    broken_store,
     caller,
     fill,
     happened,
@@ -25,7 +24,7 @@ from tests.helpers.page import (
     trouble,
     words,
 )
-from tests.helpers.sandboxes import InProcess, StartSandbox, browse
+from tests.helpers.sandboxes import InProcess, StartSandbox, browse, replaced_by_a_folder
 from tests.helpers.waiting import wait_until
 
 TIME = "[0-9]{2}:[0-9]{2}:[0-9]{2}"
@@ -249,7 +248,7 @@ def test_an_answer_is_shown_though_the_list_fails(start: StartSandbox, visit: Vi
     with page.expect_request("**/stream?*"):
         press(page, "Play to +442079460123")
     wait_until(lambda: own.asked)
-    with broken_store(own) as report:
+    with replaced_by_a_folder(own.folder / "calls.sqlite3") as report:
         expect(answer(page)).to_have_text("Sent hold-music.mp3 to the caller")
         refresh(page)
         expect(trouble(page)).to_contain_text(report)
