@@ -199,4 +199,4 @@ def test_an_address_that_is_none_is_nothing_to_hear(sandbox: StubbedSandbox, url
     (done,) = sandbox.rtc(call, 1)
     assert done["body"]["error"] == "its address is not valid"
     call.hang_up()
-    assert call.ended.is_set()
+    assert call.over.is_set()
