@@ -317,9 +317,7 @@ def test_a_port_that_is_taken_is_named_before_anything_starts(
 @pytest.mark.parametrize(
     ("options", "status", "words"),
     [
-        (["--callers", "-1"], 2, ["--callers must be 0 or more"]),
-        (["--quorum", "1"], 2, ["--quorum must be 2 to 50"]),
-        (["--quorum", "51"], 2, ["--quorum must be 2 to 50"]),
+        (["--callers", "many"], 2, ["argument --callers: invalid int value"]),
         (["--help"], 0, ["without a Vonage account", "press Play on the server's page"]),
         (["--help"], 0, ["--callers", "--quorum", "--stream", "--port", "--phone-port"]),
     ],
