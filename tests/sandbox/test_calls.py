@@ -125,7 +125,7 @@ def never(sandbox: StubbedSandbox, asked: threading.Semaphore, path: str = "/nev
 
     def wait() -> Iterator[bytes]:
         asked.release()
-        threading.Event().wait(5)
+        threading.Event().wait(30)  # longer than a test waits for what comes after it
         yield b""
 
     return sandbox.add_file(path, wait())
@@ -137,16 +137,16 @@ def test_music_does_not_wait_for_what_it_replaces(sandbox: StubbedSandbox) -> No
     call.hears("is in the conference")
     for number in range(3):
         call.start_stream(never(sandbox, asked, f"/never{number}"), 1, 0)
-        assert asked.acquire(timeout=5)
+        assert asked.acquire(timeout=20)
     call.start_stream(sandbox.music, 1, 0)
-    call.hears(MUSIC_HEARD, timeout=1)
+    call.hears(MUSIC_HEARD)
     call.stop_stream()
     call.start_stream(never(sandbox, asked), 1, 0)
-    assert asked.acquire(timeout=5)
+    assert asked.acquire(timeout=20)
     call.stop_stream()
     assert not call.is_fetching
     call.start_stream(sandbox.short, 1, 0)
-    call.hears("hears the music end", timeout=1)
+    call.hears("hears the music end")
     heard = [line for line in call.story if "hears music" in line or "nothing" in line]
     assert heard == [MUSIC_HEARD, "hears music: short.wav, 0 s"]
 
@@ -234,15 +234,12 @@ def test_hold_music_ends_when_the_conference_starts(sandbox: StubbedSandbox) -> 
     assert sandbox.dial().hears("is in").startswith("is in the conference, with 3 more")
 
 
-@pytest.mark.parametrize("starts", [False, "false"])
-def test_a_conference_that_everybody_has_left_has_to_start_again(
-    sandbox: StubbedSandbox, starts: Any
-) -> None:
+def test_a_conference_that_everybody_has_left_has_to_start_again(sandbox: StubbedSandbox) -> None:
     sandbox.answers = [[{**CONFERENCE, "startOnEnter": "true"}]]
     first = sandbox.dial()
     first.hears("is in the conference, alone: silence until Play")
     first.hang_up()
-    sandbox.answers = [[{**CONFERENCE, "startOnEnter": starts}]]
+    sandbox.answers = [[{**CONFERENCE, "startOnEnter": "false"}]]
     sandbox.dial().hears("waits for the conference to start")
 
 
@@ -256,27 +253,6 @@ def test_hold_music_is_not_stopped_with_what_the_app_plays(sandbox: StubbedSandb
     call.hears("hears music")
     call.stop_stream()
     assert call.story[-1] == "hears the music stop"
-
-
-# When a caller is heard, so that the next one can dial
-
-
-@pytest.mark.parametrize(
-    "ncco",
-    [
-        [{"action": "conversation", "name": "Quorum", "startOnEnter": False}],
-        [{"action": "conversation", "name": "Conference"}],
-        [{"action": "talk", "text": "Bye"}],
-        [{"action": "sing"}],
-        [{"action": "stream", "streamUrl": ["https://10.0.0.1/a.mp3"]}],
-    ],
-    ids=["waits", "conference", "ends", "cut off", "nothing to hear"],
-)
-def test_a_caller_is_heard_whatever_the_app_answers(
-    sandbox: StubbedSandbox, ncco: list[Any]
-) -> None:
-    sandbox.answers = [ncco]
-    assert sandbox.dial().heard.wait(5)
 
 
 # What a phone gets beside the story
