@@ -19,10 +19,8 @@ from sandbox.ncco import list_not_run, read_ncco
 if TYPE_CHECKING:
     from sandbox.sandbox import Sandbox
 
-NAMES = ("from", "to", "from_user", "uuid", "conversation_uuid")
+NAMES = ("from", "to", "uuid", "conversation_uuid")
 COSTS = {"rate": "0.00", "price": "0.00", "network": "65512"}
-# The SIP codes of calls that were never answered. [RFC 3261]
-SIP_CODES = {"busy": 486, "cancelled": 487, "timeout": 408}
 SUCCESS = range(200, 206)  # [Webhooks guide]
 
 
@@ -48,7 +46,6 @@ class Call:
     listens: bool = False  # whether a key does something
     speaks: bool = False  # on a phone, where a talk lasts until `go_on`
     ncco: list[dict[str, Any]] = field(default_factory=list)
-    ended: Event = field(default_factory=Event)  # over, and the app knows
     go_on: Event = field(default_factory=Event)  # to the next action
     conference: str | None = None  # its name, once the call has come to it
     inside: bool = False  # or it waits for the start
@@ -59,10 +56,8 @@ class Call:
     def __post_init__(self) -> None:
         self.news = self.vonage.news
         self.uuid = str(self.parameters.get("uuid"))
-        caller = str(self.parameters.get("from", self.parameters.get("from_user", "unknown")))
-        self.name = caller.partition("@")[0]
-        if self.name.isdigit():
-            self.name = f"…{caller[-4:]}"
+        self.number = str(self.parameters.get("from"))
+        self.name = f"…{self.number[-4:]}"
 
     def tell(self, line: str, **shown: Any) -> None:
         """Say what happens, until the call is over; a phone gets what is shown, too."""
@@ -91,10 +86,7 @@ class Call:
         line = "dials"
         if self.speaks:
             line = "dials on the phone"
-        number = str(self.parameters.get("from", "Unknown number"))
-        if number.isdigit():
-            number = f"+{number}"
-        who = {"uuid": self.uuid, "number": number, "name": self.name}
+        who = {"uuid": self.uuid, "number": f"+{self.number}", "name": self.name}
         self.tell(line, place="ringing", state="Ringing", **who)
         self.event("started")
         self.event("ringing")
@@ -143,38 +135,32 @@ class Call:
                 self.tell("hears the music stop")
             self.go_on.set()
 
-    def hang_up(self, status: str = "", **shown: Any) -> None:
-        """End the call, as its caller; the status is cancelled before it is answered."""
-        if not status:
-            status = "cancelled"
-            if self.answered:
-                status = "completed"
-        by = "user"
-        if status == "timeout":
-            by = "platform"
-        self.end("hangs up", status, by, **shown)
+    def hang_up(self, **shown: Any) -> None:
+        """End the call, as its caller, who cancels it before it is answered."""
+        self.end("hangs up", "user", **shown)
 
-    def end(self, line: str, status: str = "completed", by: str = "platform", **shown: Any) -> None:
-        """Be over, with a last line; then the events are sent.
-
-        `completed` follows every end but `rejected`. [support article]
-        """
+    def end(self, line: str, by: str = "platform", **shown: Any) -> None:
+        """Be over, with a last line; then the events are sent, the last of them `completed`."""
         with self.news:
             if self.over.is_set():
                 return
             self.stop_music()
             self.tell(line, **{"place": "over", "state": "Call ended", **shown})
-            self.status = status
+            self.status = "completed"
+            if by == "user" and not self.answered:
+                self.status = "cancelled"
             self.ended_at = now()
             self.over.set()
             self.heard.set()
             self.go_on.set()
             self._count()
-        if status != "completed":
-            self.event(status)
-        if status != "rejected":
-            self.event("completed", disconnected_by=by)
-        self.ended.set()
+        how: dict[str, Any] = {"disconnected_by": by}
+        if self.answered:
+            how["sip_code"] = 200  # [RFC 3261]
+        if self.status == "cancelled":
+            how["sip_code"] = 487
+            self.event("cancelled")
+        self.event("completed", **how)
 
     # The NCCO
 
@@ -394,10 +380,6 @@ class Call:
             fields |= {"start_time": None, "rate": None, "network": None}
         if status == "completed":
             fields |= self.lasted(write_time)
-            if self.answered:
-                fields["sip_code"] = 200
-            elif self.status in SIP_CODES:
-                fields["sip_code"] = SIP_CODES[self.status]
         self.send_event("event", status, fields | more)
 
     def _named(self) -> dict[str, Any]:

@@ -121,8 +121,6 @@ def _check_fields(model: type[BaseModel], fields: dict[str, Any]) -> dict[str, A
         urls = given.get(name)
         if urls is not None and (len(urls) != 1 or not URL.match(urls[0])):
             raise RefusedError(name, "must be an array of one http or https URL")
-    if given.get("type") == []:
-        raise RefusedError("type", "must not be empty")
     level = Decimal(str(given.get("level", 0)))  # as it is written
     if model is not Talk and level * 10 % 1:
         raise RefusedError("level", "must be in steps of 0.1")

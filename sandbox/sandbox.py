@@ -163,8 +163,6 @@ class Sandbox:
             "region_url": f"https://{region}",
             **(parameters or {}),
         }
-        if asked.get("from_user"):  # never both [Webhook reference]
-            del asked["from"]
         kept = {name: value for name, value in asked.items() if value is not None}
         call = self.call_type(vonage=self, region=region, parameters=kept)
         self.calls[call.uuid] = call

@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from weakref import WeakSet
 
 from werkzeug import Response
 from werkzeug.exceptions import HTTPException, abort
@@ -72,7 +71,6 @@ class VoiceApi(ThreadingHTTPServer):
         self.certificate = certificate
         self.asked: list[Asked] = []
         self.taken: list[float] = []  # time.monotonic()
-        self.open: WeakSet[socket.socket] = WeakSet()
         self._lock = threading.Lock()
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(*certificate)
@@ -81,17 +79,9 @@ class VoiceApi(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=[0.02], daemon=True).start()
 
     def stop(self) -> None:
-        """Take no more connections, and end those that are open."""
+        """Take no more connections."""
         self.shutdown()
         self.server_close()
-        for connection in list(self.open):
-            with suppress(OSError):  # its client has ended it
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember a connection in order to end it."""
-        self.open.add(request)
-        super().process_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a client that hangs up, or does not trust the certificate."""
@@ -152,12 +142,11 @@ class Connection(BaseHTTPRequestHandler):
     server: VoiceApi
 
     def do_GET(self) -> None:
-        path = self.requestline.split()[1]  # self.path has lost a second slash
         asked = Asked(
             at=time.monotonic(),
             method=self.command,
             host=self.headers.get("Host", "").partition(":")[0].lower(),
-            path=path.partition("?")[0],
+            path=self.path.partition("?")[0],
             content_type=self.headers.get("Content-Type", ""),
             authorization=self.headers.get("Authorization", ""),
         )
@@ -251,9 +240,6 @@ def describe(call: Call) -> dict[str, Any]:
 
 def describe_caller(call: Call) -> dict[str, Any] | None:
     """Return the caller, as the API describes one."""
-    user = call.parameters.get("from_user")
-    if user:
-        return {"type": "app", "user": user}
     caller = call.parameters.get("from")
     if not caller:
         return None

@@ -1,4 +1,4 @@
-"""The phone of the sandbox, in tabs of a real browser: what one does there, and what it says."""
+"""The phone, in tabs of a real browser: what a caller does there, and what it says."""
 
 from __future__ import annotations
 
@@ -28,67 +28,50 @@ def serve(vonage: Sandbox) -> Iterator[str]:
         yield f"http://localhost:{server.server_port}"
 
 
-class Phones:
-    """The phone of a sandbox in the tabs of one browser, which share their connections to it."""
+@pytest.fixture(scope="session")
+def phone(stub: StubbedSandbox) -> Iterator[str]:
+    """The address of the stubbed sandbox's phone."""
+    with serve(stub) as address:
+        yield address
 
-    def __init__(self, chromium: Browser, address: str) -> None:
-        self.address = address
-        self._profile = chromium.new_context()
-        self._free: list[Page] = []  # opening a tab is slow
-        self._used: list[Page] = []
 
-    def open(self, address: str | None = None) -> Page:
-        """Open the phone, or the one at another address, in a tab."""
-        page = self._free.pop() if self._free else self._profile.new_page()
-        self._used.append(page)
+@pytest.fixture(scope="session")
+def two_tabs(chromium: Browser) -> list[Page]:
+    """Two tabs that share their connections: opening one is slow."""
+    profile = chromium.new_context()
+    return [profile.new_page(), profile.new_page()]
+
+
+@pytest.fixture
+def open_phone(two_tabs: list[Page], phone: str) -> Iterator[OpenPhone]:
+    """Open the phone, or the one at another address, in the next tab."""
+    tabs = iter(two_tabs)
+
+    def open_phone(address: str = phone) -> Page:
+        page = next(tabs)
         page.bring_to_front()  # a tab behind another is slow to click in
-        page.goto(address or self.address)
+        page.goto(address)
         return page
 
-    def leave(self) -> None:
-        """Leave the page in every tab."""
-        for page in self._used:
-            if not page.is_closed():
-                page.goto("about:blank")
-                self._free.append(page)
-        self._used.clear()
-
-    def close(self) -> None:
-        """Close the tabs."""
-        self._profile.close()
+    yield open_phone
+    for page in two_tabs:
+        page.unroute_all()
+        page.goto("about:blank")
 
 
 @pytest.fixture(scope="session")
-def phones(chromium: Browser, stub: StubbedSandbox) -> Iterator[Phones]:
-    """The phone, in as many tabs as the tests need."""
-    with serve(stub) as address:
-        phones = Phones(chromium, address)
-        yield phones
-        phones.close()
-
-
-@pytest.fixture
-def open_phone(phones: Phones) -> Iterator[OpenPhone]:
-    """Open the phone in a tab, which is left when the test ends."""
-    yield phones.open
-    phones.leave()
-
-
-@pytest.fixture(scope="session")
-def timed_tab(chromium: Browser) -> Iterator[Page]:
+def timed_tab(chromium: Browser) -> Page:
     """A tab whose clock stands still unless a test moves it."""
-    context = chromium.new_context()
-    page = context.new_page()
+    page = chromium.new_page()
     page.clock.install(time="2030-01-01T00:00:00")
     page.clock.pause_at("2030-01-01T00:00:01")
-    yield page
-    context.close()
+    return page
 
 
 @pytest.fixture
-def timed(timed_tab: Page, phones: Phones) -> Iterator[Page]:
+def timed(timed_tab: Page, phone: str) -> Iterator[Page]:
     """The phone in that tab."""
-    timed_tab.goto(phones.address)
+    timed_tab.goto(phone)
     yield timed_tab
     timed_tab.goto("about:blank")
 

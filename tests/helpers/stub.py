@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
@@ -20,17 +19,6 @@ TALK = {"action": "talk", "text": "<speak>One moment</speak>"}
 INPUT = {"action": "input", "type": ["dtmf"], "dtmf": {"maxDigits": 1}}
 
 
-@dataclass(frozen=True)
-class Webhook:
-    """A webhook as it came in: `payload` is the bytes of its body, or of its query."""
-
-    method: str
-    path: str
-    payload: bytes
-    parameters: dict[str, Any]
-    headers: dict[str, str]
-
-
 class StubbedSandbox(FaultySandbox):
     """Answers the answer webhook with `answers`, one each, of which the last one stays.
 
@@ -41,7 +29,7 @@ class StubbedSandbox(FaultySandbox):
     def start_app(self) -> None:
         """Serve the stub on the app's port."""
         self.answers: list[Any] = []
-        self.webhooks: list[Webhook] = []
+        self.webhooks: list[Request] = []
         self.arrived = threading.Condition()
         self.files: dict[str, Response] = {}
         self.reset()
@@ -74,36 +62,34 @@ class StubbedSandbox(FaultySandbox):
         """An action that lets a caller wait with music."""
         return {**CONFERENCE, "startOnEnter": False, "musicOnHoldUrl": [url or self.music]}
 
+    def sent(self, webhook: str) -> list[Any]:
+        """What came in by POST at a webhook."""
+        return [one.json for one in self.webhooks if one.path == f"/webhooks/{webhook}"]
+
     def events(self, call: Call) -> list[dict[str, Any]]:
-        """The parameters of the events about a call that came in."""
-        events = [one.parameters for one in self.webhooks if one.path == "/webhooks/event"]
-        ids = (call.uuid, call.parameters.get("conversation_uuid"))
-        return [one for one in events if {one.get("uuid"), one.get("conversation_uuid")} & {*ids}]
+        """The events about a call that came in."""
+        events = self.sent("event")
+        ids = {call.uuid, call.parameters["conversation_uuid"]}
+        return [one for one in events if {one.get("uuid"), one.get("conversation_uuid")} & ids]
 
     def rtc(self, call: Call, number: int) -> list[dict[str, Any]]:
-        """The parameters of the RTC events about a call, as they happened, once so many came."""
+        """The RTC events about a call, as they happened, once so many came."""
 
         def find() -> list[dict[str, Any]]:
-            events = [one.parameters for one in self.webhooks if one.path == "/webhooks/rtc"]
-            own = [event for event in events if event["body"]["channel"]["id"] == call.uuid]
-            return sorted(own, key=itemgetter("timestamp"))
+            events = self.sent("rtc")
+            return [event for event in events if event["body"]["channel"]["id"] == call.uuid]
 
         with self.arrived:
-            assert self.arrived.wait_for(lambda: len(find()) >= number, 5), find()
-        return find()
+            assert self.arrived.wait_for(lambda: len(find()) >= number, 20), find()
+        return sorted(find(), key=itemgetter("timestamp"))
 
     def _answer(self, request: Request) -> Response:
         path = request.full_path.rstrip("?")
         if path in self.files:
             return self.files[path]
-        payload = request.query_string
-        given = request.args.to_dict()
-        if request.method == "POST":
-            payload = request.get_data()
-            given = json.loads(payload)
-        headers = dict(request.headers)
+        request.get_data()  # which is kept, and could not be read later
         with self.arrived:
-            self.webhooks.append(Webhook(request.method, request.path, payload, given, headers))
+            self.webhooks.append(request)
             self.arrived.notify_all()
         if request.path in ("/webhooks/event", "/webhooks/rtc"):
             return Response(status=204)

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qsl
 
 import jwt
 import pytest
@@ -18,7 +17,7 @@ from werkzeug import Response
 
 from tests.helpers.audio import MUSIC
 from tests.helpers.faults import HeardCall
-from tests.helpers.stub import CONFERENCE, INPUT, TALK, StubbedSandbox, Webhook
+from tests.helpers.stub import CONFERENCE, INPUT, TALK, StubbedSandbox
 from tests.helpers.waiting import wait_until
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -35,36 +34,24 @@ def test_a_webhook_is_signed_with_the_hash_of_its_parameters(
     sandbox.dial({"SipHeader_X-Name": 'Zoë "Z" & co'}, method=method)
     (answer,) = [one for one in sandbox.webhooks if one.path == "/webhooks/answer"]
     assert answer.method == method
-    compact = answer.payload
-    if method == "GET":
-        pairs = dict(parse_qsl(answer.payload.decode()))
-        compact = json.dumps(pairs, ensure_ascii=False, separators=(",", ":")).encode()
-    assert 'Zoë \\"Z\\" & co'.encode() in compact
-    assert (
-        compact == json.dumps(answer.parameters, ensure_ascii=False, separators=(",", ":")).encode()
-    )
-    claims = claims_of(sandbox, answer)
+    given = answer.args.to_dict() if method == "GET" else answer.json
+    assert given["SipHeader_X-Name"] == 'Zoë "Z" & co'
+    compact = json.dumps(given, ensure_ascii=False, separators=(",", ":")).encode()
+    assert answer.get_data() == (b"" if method == "GET" else compact)
+    token = answer.headers["Authorization"].removeprefix("Bearer ")
+    claims = jwt.decode(token, sandbox.account.signature_secret, algorithms=["HS256"])
     assert claims["payload_hash"] == hashlib.sha256(compact).hexdigest()
     assert set(claims) == {"iat", "jti", "iss", "api_key", "application_id", "payload_hash"}
 
 
-def claims_of(sandbox: StubbedSandbox, webhook: Webhook) -> dict[str, Any]:
-    token = webhook.headers["Authorization"].removeprefix("Bearer ")
-    secret = sandbox.account.signature_secret
-    return jwt.decode(token, secret, algorithms=["HS256"], options={"verify_aud": False})
-
-
-@pytest.mark.parametrize("caller", ["from", "from_user"])
-def test_the_answer_webhook_comes_through_a_tunnel(sandbox: StubbedSandbox, caller: str) -> None:
-    given = {"endpoint_type": None, caller: "alice"}
-    call = sandbox.dial(given, region="api-eu-3.vonage.com")
+def test_the_answer_webhook_comes_through_a_tunnel(sandbox: StubbedSandbox) -> None:
+    sandbox.dial({"endpoint_type": None}, region="api-eu-3.vonage.com")
     (answer,) = [one for one in sandbox.webhooks if one.path == "/webhooks/answer"]
     assert answer.headers["Host"] == answer.headers["X-Forwarded-Host"] == sandbox.public_host
     assert answer.headers["X-Forwarded-Proto"] == "https"
-    assert set(answer.parameters) == {"to", caller, "uuid", "conversation_uuid", "region_url"}
-    assert answer.parameters["region_url"] == "https://api-eu-3.vonage.com"
-    known = {"from", "from_user"}
-    assert all(known & set(event) == {caller} for event in sandbox.events(call))
+    (given,) = sandbox.sent("answer")
+    assert set(given) == {"to", "from", "uuid", "conversation_uuid", "region_url"}
+    assert given["region_url"] == "https://api-eu-3.vonage.com"
 
 
 def test_the_events_of_a_call(sandbox: StubbedSandbox) -> None:
@@ -98,42 +85,18 @@ def test_a_uuid_has_hyphens_as_often_as_not(sandbox: StubbedSandbox) -> None:
     assert sorted(lengths) == [32, 32, 36, 36]
 
 
-@pytest.mark.parametrize(
-    ("status", "sent", "code", "by"),
-    [
-        ("busy", ["busy", "completed"], 486, "user"),
-        ("timeout", ["timeout", "completed"], 408, "platform"),
-        ("cancelled", ["cancelled", "completed"], 487, "user"),
-        ("", ["cancelled", "completed"], 487, "user"),
-        ("failed", ["failed", "completed"], None, "user"),
-        ("rejected", ["rejected"], None, None),
-    ],
-)
-def test_completed_follows_every_end_but_rejected(
-    sandbox: StubbedSandbox, status: str, sent: list[str], code: int | None, by: str | None
+def test_a_caller_who_hangs_up_before_the_call_is_answered_cancels_it(
+    sandbox: StubbedSandbox,
 ) -> None:
-    """With the SIP code of the reason, where the call was never answered."""
     call = sandbox.dial(pick_up=False)
     sandbox.webhooks.clear()
-    call.hang_up(status)
+    call.hang_up()
     call.pick_up()  # which comes too late
     assert call.answered is None
-    events = sandbox.events(call)
-    assert [event["status"] for event in events] == sent
-    assert call.ended.is_set()
-    assert (events[-1].get("sip_code"), events[-1].get("disconnected_by")) == (code, by)
-    assert "start_time" not in events[-1]
-
-
-@pytest.mark.parametrize("answered_first", [True, False])
-def test_answered_comes_before_the_answer_webhook_or_after_it(
-    sandbox: StubbedSandbox, answered_first: bool
-) -> None:
-    call = sandbox.dial(answered_first=answered_first)
-    own = [one for one in sandbox.webhooks if one.parameters.get("uuid") == call.uuid]
-    sent = ["asked" if "answer" in one.path else one.parameters.get("status") for one in own]
-    order = ["answered", "asked"] if answered_first else ["asked", "answered"]
-    assert [one for one in sent if one in order] == order
+    cancelled, completed = sandbox.events(call)
+    assert (cancelled["status"], completed["status"]) == ("cancelled", "completed")
+    assert (completed["sip_code"], completed["disconnected_by"]) == (487, "user")
+    assert "start_time" not in completed
 
 
 def test_an_event_that_fails_is_sent_once(
@@ -162,7 +125,7 @@ def never(sandbox: StubbedSandbox, asked: threading.Semaphore, path: str = "/nev
 
     def wait() -> Iterator[bytes]:
         asked.release()
-        threading.Event().wait(5)
+        threading.Event().wait(30)  # longer than a test waits for what comes after it
         yield b""
 
     return sandbox.add_file(path, wait())
@@ -174,16 +137,16 @@ def test_music_does_not_wait_for_what_it_replaces(sandbox: StubbedSandbox) -> No
     call.hears("is in the conference")
     for number in range(3):
         call.start_stream(never(sandbox, asked, f"/never{number}"), 1, 0)
-        assert asked.acquire(timeout=5)
+        assert asked.acquire(timeout=20)
     call.start_stream(sandbox.music, 1, 0)
-    call.hears(MUSIC_HEARD, timeout=1)
+    call.hears(MUSIC_HEARD)
     call.stop_stream()
     call.start_stream(never(sandbox, asked), 1, 0)
-    assert asked.acquire(timeout=5)
+    assert asked.acquire(timeout=20)
     call.stop_stream()
     assert not call.is_fetching
     call.start_stream(sandbox.short, 1, 0)
-    call.hears("hears the music end", timeout=1)
+    call.hears("hears the music end")
     heard = [line for line in call.story if "hears music" in line or "nothing" in line]
     assert heard == [MUSIC_HEARD, "hears music: short.wav, 0 s"]
 
@@ -209,9 +172,7 @@ def test_a_key_press_ends_the_music_and_is_sent(sandbox: StubbedSandbox) -> None
     call.press("12")
     call.hears("hears the music stop")
     call.hears("hears the end of the NCCO")
-    assert call.ended.wait(5)
     assert pressed(sandbox, call) == {"digits": "12", "timed_out": False}
-    assert sandbox.events(call)[-1]["disconnected_by"] == "platform"
 
 
 def pressed(sandbox: StubbedSandbox, call: HeardCall) -> Any:
@@ -240,7 +201,7 @@ def test_an_input_waits_for_keys(
     began = time.monotonic()
     for key in keys:
         call.press(key)
-    assert call.ended.wait(5)
+    call.hears("hears the end of the NCCO")
     assert pressed(sandbox, call) == sent
     assert (time.monotonic() - began >= 1) == sent["timed_out"]
 
@@ -273,15 +234,12 @@ def test_hold_music_ends_when_the_conference_starts(sandbox: StubbedSandbox) -> 
     assert sandbox.dial().hears("is in").startswith("is in the conference, with 3 more")
 
 
-@pytest.mark.parametrize("starts", [False, "false"])
-def test_a_conference_that_everybody_has_left_has_to_start_again(
-    sandbox: StubbedSandbox, starts: Any
-) -> None:
+def test_a_conference_that_everybody_has_left_has_to_start_again(sandbox: StubbedSandbox) -> None:
     sandbox.answers = [[{**CONFERENCE, "startOnEnter": "true"}]]
     first = sandbox.dial()
     first.hears("is in the conference, alone: silence until Play")
     first.hang_up()
-    sandbox.answers = [[{**CONFERENCE, "startOnEnter": starts}]]
+    sandbox.answers = [[{**CONFERENCE, "startOnEnter": "false"}]]
     sandbox.dial().hears("waits for the conference to start")
 
 
@@ -295,27 +253,6 @@ def test_hold_music_is_not_stopped_with_what_the_app_plays(sandbox: StubbedSandb
     call.hears("hears music")
     call.stop_stream()
     assert call.story[-1] == "hears the music stop"
-
-
-# When a caller is heard, so that the next one can dial
-
-
-@pytest.mark.parametrize(
-    "ncco",
-    [
-        [{"action": "conversation", "name": "Quorum", "startOnEnter": False}],
-        [{"action": "conversation", "name": "Conference"}],
-        [{"action": "talk", "text": "Bye"}],
-        [{"action": "sing"}],
-        [{"action": "stream", "streamUrl": ["https://10.0.0.1/a.mp3"]}],
-    ],
-    ids=["waits", "conference", "ends", "cut off", "nothing to hear"],
-)
-def test_a_caller_is_heard_whatever_the_app_answers(
-    sandbox: StubbedSandbox, ncco: list[Any]
-) -> None:
-    sandbox.answers = [ncco]
-    assert sandbox.dial().heard.wait(5)
 
 
 # What a phone gets beside the story

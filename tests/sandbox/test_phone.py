@@ -15,7 +15,6 @@ from sandbox.phone import PROXIES
 from tests.helpers.browser import FindWithAxe, Visit
 from tests.helpers.phone import (
     OpenPhone,
-    Phones,
     enter,
     has_time,
     hints,
@@ -133,7 +132,6 @@ def test_why_a_call_is_over(sandbox: StubbedSandbox, open_phone: OpenPhone) -> N
     is_in(page, "Ringing")
     press(page, "Hang up")
     is_in(page, "Call ended")
-    page.unroute("**/dial")
 
 
 @pytest.mark.parametrize("killed", [True, False])
@@ -150,11 +148,10 @@ def test_the_end_of_the_sandbox_says_how_to_start_it_again(
     is_in(page, "The sandbox has ended")
     hints(page, "To start it again, run python -m sandbox")
     expect(page.get_by_role("button", name="Dial")).to_be_disabled()
-    page.unroute("**/dial")
 
 
-def test_without_script_it_says_that_it_needs_it(visit: Visit, phones: Phones) -> None:
-    page = visit(phones.address, script=False)
+def test_without_script_it_says_that_it_needs_it(visit: Visit, phone: str) -> None:
+    page = visit(phone, script=False)
     expect(page.locator("noscript p")).to_be_visible()
     expect(page.locator("noscript p")).to_contain_text("The phone needs JavaScript")
     expect(page.get_by_role("button")).to_have_count(0)
@@ -179,9 +176,9 @@ def test_without_script_it_says_that_it_needs_it(visit: Visit, phones: Phones) -
     ],
 )
 def test_only_its_own_page_on_this_machine_reaches_it(
-    phones: Phones, path: str, headers: dict[str, str], status: int
+    phone: str, path: str, headers: dict[str, str], status: int
 ) -> None:
-    response = requests.get(phones.address + path, headers=headers, timeout=5)
+    response = requests.get(phone + path, headers=headers, timeout=5)
     assert response.status_code == status
     assert response.headers["Cache-Control"] == "no-store"
     assert "default-src 'none'; script-src 'self'" in response.headers["Content-Security-Policy"]
@@ -189,8 +186,8 @@ def test_only_its_own_page_on_this_machine_reaches_it(
 
 
 @pytest.mark.parametrize("header", [*PROXIES, "Host"])
-def test_no_forwarded_port_reaches_it(phones: Phones, header: str) -> None:
-    response = requests.get(phones.address, headers={header: "a.example"}, timeout=5)
+def test_no_forwarded_port_reaches_it(phone: str, header: str) -> None:
+    response = requests.get(phone, headers={header: "a.example"}, timeout=5)
     assert response.status_code == 403
     assert "The phone works only in a browser on the machine that runs the sandbox" in response.text
     assert "forwarded port" in response.text
@@ -200,9 +197,9 @@ def test_no_forwarded_port_reaches_it(phones: Phones, header: str) -> None:
     ("method", "body", "status"), [("POST", "#", 204), ("POST", "55", 400), ("GET", "5", 404)]
 )
 def test_what_is_pressed_is_one_key(
-    sandbox: StubbedSandbox, phones: Phones, method: str, body: str, status: int
+    sandbox: StubbedSandbox, phone: str, method: str, body: str, status: int
 ) -> None:
-    address = f"{phones.address}/calls/{sandbox.dial().uuid}/press"
+    address = f"{phone}/calls/{sandbox.dial().uuid}/press"
     own = {"Sec-Fetch-Site": "same-origin"}
     response = requests.request(method, address, data=body, headers=own, timeout=5)
     assert response.status_code == status

@@ -12,7 +12,6 @@ from tests.helpers.browser import HiddenTab
 from tests.helpers.phone import (
     SOUNDS,
     OpenPhone,
-    Phones,
     enter,
     hints,
     is_in,
@@ -242,9 +241,9 @@ def test_music_that_is_replaced_is_not_played_on_or_later(
 
 
 def test_a_tab_in_the_background_sounds(
-    sandbox: StubbedSandbox, chromium: Browser, phones: Phones
+    sandbox: StubbedSandbox, chromium: Browser, phone: str
 ) -> None:
-    tab = HiddenTab(chromium, phones.address)
+    tab = HiddenTab(chromium, phone)
     wait_until(
         lambda: tab.evaluate("document.readyState === 'complete' && typeof call === 'object'")
     )
@@ -258,14 +257,13 @@ def test_a_tab_in_the_background_sounds(
     (call,) = sandbox.calls.values()
     assert not call.over.is_set()
     tab.close()
-    assert call.over.wait(2)
+    assert call.over.wait(20)
     front.close()
 
 
-def test_a_tab_that_is_gone_hangs_up(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
+def test_a_tab_that_is_reloaded_hangs_up(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
     page = open_phone()
-    for leave in (page.reload, page.close):
-        enter(page)
-        call = list(sandbox.calls.values())[-1]
-        leave()
-        assert call.over.wait(2)
+    enter(page)
+    page.reload()
+    (call,) = sandbox.calls.values()
+    assert call.over.wait(20)

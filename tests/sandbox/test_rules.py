@@ -4,8 +4,7 @@ What no source says, and the sandbox does all the same, so that it is not decide
 
 - In an NCCO a field that is null is as if it were left out, `level` is a number only, and empty
   texts and names pass. An unknown field of an action passes.
-- A caller without a number is described by the Voice API as `from: null`, a SIP caller by its URI,
-  a user of the Client SDK as of type `app`.
+- A caller without a number is described by the Voice API as `from: null`, a SIP caller by its URI.
 - `bargeIn` asks for `input` as the very next action, in `talk` as in `stream`. An `input` counts
   the keys that were pressed since the `bargeIn` before it began, and `timeOut` from the last key.
 - SSML tags are taken out before the 1,500 characters of a `talk` are counted.
@@ -16,8 +15,8 @@ What no source says, and the sandbox does all the same, so that it is not decide
   400, one that stays away for 5 s 408, and its connection ends. The first is where the sandbox is
   stricter than Vonage may be: the SDK always sends a length.
 - What the OpenAPI file has and the sandbox has not gets 501, once its token and its path are right.
-- A caller who hangs up before the call is answered has cancelled it, and `timeout` is the
-  platform's end. A reason whose SIP code no source gives has none.
+- A caller who hangs up before the call is answered has cancelled it. A call that is cut off has no
+  SIP code.
 - Time-outs: connect 1 s, answer 5 s, event 10 s, audio 3 s and 10 s. An event is sent once.
 - Audio is fetched by no proxy. A type of text/* or JSON is refused, and what takes longer than 10 s
   or 50 MB; another type, or none, passes. Five redirects are followed. An MP3 begins with a frame
@@ -55,7 +54,7 @@ from tests.helpers.sources import (
 )
 from tests.helpers.stub import StubbedSandbox
 
-MUSIC = ["https://example.com/a.mp3"]
+MUSIC = ["https://192.0.2.1/a.mp3"]  # an address that no name server is asked for
 STREAM: dict[str, Any] = {"action": "stream", "streamUrl": MUSIC}
 TALK: dict[str, Any] = {"action": "talk", "text": "Hi"}
 MEETING: dict[str, Any] = {"action": "conversation", "name": "Conference"}
@@ -72,38 +71,31 @@ UNUSED = ("record", "connect", "notify", "wait", "transfer")
     ("an action that is an array", [{"action": ["talk"]}], REFERENCE),
     ("an object", TALK, REFERENCE),
     ("an array of null", [None], REFERENCE),
-    ("stream: no streamUrl", [{"action": "stream"}], REFERENCE),
-    ("stream: two URLs", [{**STREAM, "streamUrl": MUSIC * 2}], REFERENCE),
-    ("stream: a path", [{**STREAM, "streamUrl": ["music.mp3"]}], REFERENCE),
     ("stream: level above 1", [{**STREAM, "level": 1.1}], REFERENCE),
-    ("stream: level between steps", [{**STREAM, "level": 0.55}], REFERENCE),
     ("stream: level just beside a step", [{**STREAM, "level": 0.40000001}], REFERENCE),
     ("stream: level is text", [{**STREAM, "level": "0.5"}], SDK),
     ("stream: bargeIn at the end", [{**STREAM, "bargeIn": True}], REFERENCE),
     ("stream: bargeIn before talk", [{**STREAM, "bargeIn": True}, TALK, INPUT], REFERENCE),
     ("stream: bargeIn before stream", [{**STREAM, "bargeIn": True}, STREAM, INPUT], JAVA),
-    ("talk: no text", [{"action": "talk"}], REFERENCE),
     ("talk: 1,501 characters", [{**TALK, "text": "x" * 1501}], REFERENCE),
     ("talk: bargeIn before a conversation", [{**TALK, "bargeIn": True}, MEETING], NO_SOURCE),
-    ("conversation: no name", [{"action": "conversation"}], REFERENCE),
     ("conversation: two musicOnHoldUrls", [{**MEETING, "musicOnHoldUrl": MUSIC * 2}], REFERENCE),
     ("conversation: startOnEnter is a word", [{**MEETING, "startOnEnter": "no"}], SDK),
     ("talk: a lone surrogate", [{**TALK, "text": "\ud800"}], NO_SOURCE),
     ("talk: level above 1", [{**TALK, "level": 1.01}], REFERENCE),
     ("conversation: mute with canSpeak", [{**MEETING, "mute": True, "canSpeak": ["x"]}], SDK),
-    ("input: no type", [{"action": "input"}], SDK),
-    ("input: type is empty", [{**INPUT, "type": []}], NO_SOURCE),
 )
 def test_an_ncco_is_refused(sandbox: StubbedSandbox, example: Any) -> None:
     sandbox.answers = [example]
     call = sandbox.dial()
     assert call.over.is_set()
+    assert call.heard.is_set()
     assert "is cut off: Syntax error in NCCO. Invalid value type or action. " in call.story[-1]
     started, ringing, error, completed = sandbox.events(call)
     assert (started["status"], ringing["status"]) == ("started", "ringing")
     assert set(error) == {"reason", "conversation_uuid", "timestamp"}
     assert error["reason"] == "Syntax error in NCCO. Invalid value type or action."
-    assert completed["status"] == "completed"
+    assert (completed["status"], completed["disconnected_by"]) == ("completed", "platform")
     assert "sip_code" not in completed
 
 
@@ -111,7 +103,7 @@ def test_an_ncco_is_refused(sandbox: StubbedSandbox, example: Any) -> None:
     ("no action at all", [], REFERENCE),
     ("stream: every step", [{**STREAM, "level": tenth / 10} for tenth in range(-10, 11)], SDK),
     ("stream with all fields", [{**STREAM, "level": -0.3, "loop": 0, "bargeIn": False}], REFERENCE),
-    ("stream: a scheme in capitals", [{**STREAM, "streamUrl": ["HTTPS://example.com/a"]}], OPENAPI),
+    ("stream: a scheme in capitals", [{**STREAM, "streamUrl": ["HTTPS://192.0.2.1/a"]}], OPENAPI),
     ("stream: bargeIn before input", [{**STREAM, "bargeIn": True}, INPUT], REFERENCE),
     ("talk: 1,500 characters and tags", [{**TALK, "text": f"<speak>{'x' * 1500}</speak>"}], SDK),
     ("conversation with all fields", [{**MEETING, "endOnExit": True, "canHear": []}], REFERENCE),
@@ -128,20 +120,15 @@ def test_an_ncco_is_run(sandbox: StubbedSandbox, example: Any) -> None:
     sandbox.answers = [example]
     call = sandbox.dial()
     assert [one["action"] for one in call.ncco] == [one["action"] for one in example]
-    assert call.heard.wait(5)
+    assert call.heard.wait(20)
     assert not any("is cut off" in line for line in call.story)
 
 
 @rules(
     ("no JSON", Response("talk", mimetype="application/json"), REFERENCE),
-    (
-        "NaN",
-        Response(f'[{{"loop": NaN, {json.dumps(STREAM)[1:]}]', mimetype="application/json"),
-        SDK,
-    ),
+    ("NaN", Response('[{"action": "record", "x": NaN}]', mimetype="application/json"), SDK),
     ("nested deeply", Response("[" * 100_000, mimetype="application/json"), REFERENCE),
     ("HTML", Response("[]", mimetype="text/html"), DOWNLOAD),
-    ("JavaScript", Response("[]", mimetype="application/javascript"), DOWNLOAD),
     *(
         (f"status {code}", Response("[]", code, mimetype="application/json"), DOWNLOAD)
         for code in (201, 302, 500)
