@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import redis
 from werkzeug.exceptions import ServiceUnavailable
 
 from calls import AudioNote, Calls, Leg, News, open_calls
-from calls.base import DAY
+from calls.base import DAY, AudioState
 from calls.redis import RedisCalls
 from calls.sqlite import SqliteCalls
 from tests.helpers.servers import run_redis
@@ -25,6 +26,8 @@ from tests.helpers.servers import run_redis
 PLAYING = AudioNote("playing", "a.mp3")
 STOPPED = AudioNote("stopped")
 OVER = AudioNote("over")
+# In the order in which they come about at one time.
+STATES: list[AudioState] = ["over", "stopped", "unreached", "sent", "playing", "failed"]
 
 
 @dataclass
@@ -227,6 +230,18 @@ def test_of_those_who_join_at_once_each_has_a_count_of_its_own(store: Open, cloc
         assert sorted(counts[first : first + 16]) == list(range(1, 17))
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_of_two_notes_of_one_moment_the_new_song_counts(
+    calls: Calls, leg: Leg, clock: Clock, swapped: bool
+) -> None:
+    """Vonage stops the old song as the new one starts, in one millisecond."""
+    for earlier, later in combinations(STATES, 2):
+        clock.now += 1
+        for state in (later, earlier) if swapped else (earlier, later):
+            calls.note(leg.uuid, AudioNote(state), clock())
+        assert calls.live()[0].audio == AudioNote(later)
+
+
 # What happened
 
 
@@ -365,6 +380,17 @@ def test_every_key_expires_after_a_day(redis_url: str, application: str) -> None
         lives = [client.ttl(key) for key in keys]
     assert len(keys) == 4  # a leg, an ended one, the line, and what happened
     assert all(DAY - 60 < life <= DAY for life in lives)
+
+
+def test_a_note_prolongs_no_leg(redis_url: str, application: str) -> None:
+    calls = RedisCalls(redis_url, application)
+    leg = a_leg(time.time)
+    calls.join(leg)
+    with redis.Redis.from_url(redis_url) as client:
+        name = f"calls_4:{application}:{leg.uuid.replace('-', '')}"
+        client.expire(name, 60)
+        assert calls.note(leg.uuid, PLAYING, time.time()) is not None
+        assert 0 < client.ttl(name) <= 60
 
 
 def test_legs_that_have_expired_leave_the_line(redis_url: str, application: str) -> None:

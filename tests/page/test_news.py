@@ -76,6 +76,7 @@ def test_only_what_is_new_is_read_out(conference: InProcess, visit: Visit) -> No
     page = visit(conference.app_url)
     region = page.locator("#history")
     expect(region.get_by_role("log")).to_have_attribute("aria-live", "polite")
+    expect(region.get_by_role("log")).to_have_attribute("aria-relevant", "additions")
     for width in (360, 1440):
         page.set_viewport_size({"width": width, "height": 720})
         assert region.evaluate("element => element.getBoundingClientRect().height") == 0
