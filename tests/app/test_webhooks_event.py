@@ -60,7 +60,7 @@ def test_a_call_can_be_followed_one_line_an_event(conference: InProcess) -> None
 # Three addresses in one form, and what is sent to another's
 
 EVENTS: dict[str, dict[str, Any]] = {
-    "the end of a call": {"status": "completed", "duration": "42", **NUMBERS},
+    "the end of a call": {"status": "completed", "type": "a:b", "duration": "42", **NUMBERS},
     "a transfer": {"type": "transfer", "conversation_uuid_to": "CON-1"},
     "an error": {"reason": "Syntax error in NCCO."},
     "keys": {"dtmf": {"digits": "1"}, **NUMBERS},
