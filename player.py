@@ -101,10 +101,9 @@ def find_legs(live: list[Leg]) -> list[Leg]:
 
 def active_legs(live: list[Leg]) -> list[Leg]:
     """Return the active call: the leg that joined last, and all in its conference."""
-    last = live[0]
-    if last.conference is None:
-        return [last]
-    return [leg for leg in live if leg.conference == last.conference]
+    if not live or live[0].conference is None:
+        return live[:1]
+    return [leg for leg in live if leg.conference == live[0].conference]
 
 
 def report(done: str, audio: AudioNote, outcomes: Sequence[Outcome]) -> Response:
@@ -123,7 +122,7 @@ def report(done: str, audio: AudioNote, outcomes: Sequence[Outcome]) -> Response
     save(audio, outcomes, News(time.time(), news, bad=bool(failures)))
     check_any_reached(outcomes)
     if wants_page(request):
-        return show_answer(message=news)
+        return show_page(message=news)
     return jsonify(message=sentence, legs=[as_json(outcome) for outcome in outcomes])
 
 
@@ -196,20 +195,29 @@ def check_any_reached(outcomes: Sequence[Outcome]) -> None:
 
 
 def show_page(*, message: str = "", error: str = "", address_error: str = "") -> Response:
-    """Return the page, with the answer to a press; raise ServiceUnavailable if the store fails."""
+    """Return the page, with the answer to a press.
+
+    While the list of calls is unavailable, an answer stands alone; without one, raise
+    ServiceUnavailable.
+    """
     config: Config = current_app.extensions["config"]
     calls: Calls = current_app.extensions["calls"]
-    live = calls.live()
-    active = []
-    if live:
-        active = active_legs(live)
+    error_alone = error or address_error
+    try:
+        live = calls.live()
+        news = calls.news()
+    except ServiceUnavailable:
+        if not message and not error_alone:
+            raise
+        html = render_template("alone.html", message=message, error=error_alone, is_let_in=True)
+        return make_response(html)
     html = render_template(
         "page.html",
         config=config,
         callers=len(live),
-        active=len(active),
+        active=len(active_legs(live)),
         groups=group_legs(live, config),
-        news=calls.news(),
+        news=news,
         message=message,
         error=error,
         address_error=address_error,
@@ -219,22 +227,13 @@ def show_page(*, message: str = "", error: str = "", address_error: str = "") ->
     return make_response(html)
 
 
-def show_answer(*, message: str = "", error: str = "", address_error: str = "") -> Response:
-    """Return the page with an answer, which stands alone while the list of calls is unavailable."""
-    try:
-        return show_page(message=message, error=error, address_error=address_error)
-    except ServiceUnavailable:
-        html = render_template("alone.html", message=message, error=error, is_let_in=True)
-        return make_response(html)
-
-
 def show_error(error: HTTPException, sentence: str) -> Response:
     """Return the page with an error, which stands alone for visitors who are not let in."""
     if isinstance(error, WrongAddress):
-        return show_answer(address_error="Use a public http or https address.")
+        return show_page(address_error="Use a public http or https address.")
     if request.endpoint is None or error.code in (401, 403, 500):
         return make_response(render_template("alone.html", error=sentence))
-    return show_answer(error=sentence)
+    return show_page(error=sentence)
 
 
 def group_legs(live: list[Leg], config: Config) -> list[tuple[str | None, list[Leg], str]]:
