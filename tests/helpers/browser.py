@@ -134,5 +134,4 @@ class HiddenTab:
         return self.answers[number]
 
     def close(self) -> None:
-        """Close the tab."""
         self.session.send("Target.closeTarget", {"targetId": self.target})

@@ -35,7 +35,6 @@ def words(response: requests.Response) -> str:
 
 
 def press(page: Page, button: str) -> None:
-    """Click a button."""
     page.get_by_role("button", name=button, exact=True).click()
 
 
