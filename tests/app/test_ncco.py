@@ -77,12 +77,6 @@ def test_callers_hear_hold_music_until_three_are_on_the_line(of_three: InProcess
     assert said == [f"conference, {count} on the line" for count in counts]
 
 
-def test_one_who_gives_up_while_waiting_no_longer_counts(of_three: InProcess) -> None:
-    for _ in range(2):
-        of_three.dial().hang_up()
-    assert [of_three.dial().ncco[-1]["startOnEnter"] for _ in range(3)] == [False, False, True]
-
-
 def test_a_replayed_answer_webhook_gets_the_same_answer(of_three: InProcess) -> None:
     for _ in range(3):
         call = of_three.dial()

@@ -296,7 +296,7 @@ def test_idle_connections_that_died_without_a_word_cost_one_play(fresh: InProces
     for _ in range(LEGS):
         fresh.dial()
     with run_forwarder(fresh.api_port) as forwarder:
-        fresh.limit(f"localhost:{forwarder.server_address[1]}", silence=1)
+        fresh.limit(forwarder.address, silence=1)
         play_side_by_side(fresh)
         forwarder.fall_silent()
         leg = {"uuid": fresh.asked[0].path.split("/")[3]}

@@ -37,10 +37,14 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def tabs(chromium: Browser) -> dict[bool, Page]:
-    """Two tabs, with script and without: opening one takes a second."""
+    """Two tabs, with script and without: opening one takes a second.
+
+    A test may move their clocks ahead.
+    """
     pages = {on: chromium.new_context(java_script_enabled=on).new_page() for on in (True, False)}
     for page in pages.values():
         page.set_default_timeout(10_000)
+        page.clock.install()
     return pages
 
 
@@ -55,13 +59,12 @@ def visit(tabs: dict[bool, Page]) -> Iterator[Visit]:
         script: bool = True,
         width: int = 1280,
         height: int = 720,
-        dark: bool = False,
         headers: dict[str, str] | None = None,
     ) -> Page:
         tab = tabs[script]
         used.add(script)
         tab.set_viewport_size({"width": width, "height": height})
-        tab.emulate_media(color_scheme="dark" if dark else "light")
+        tab.emulate_media(color_scheme="light")
         tab.set_extra_http_headers(headers or {})
         tab.goto(address)
         return tab
@@ -69,6 +72,7 @@ def visit(tabs: dict[bool, Page]) -> Iterator[Visit]:
     yield visit
     for script in used:
         tabs[script].unroute_all()
+        tabs[script].clock.resume()
         tabs[script].goto("about:blank")
 
 
@@ -130,5 +134,4 @@ class HiddenTab:
         return self.answers[number]
 
     def close(self) -> None:
-        """Close the tab."""
         self.session.send("Target.closeTarget", {"targetId": self.target})

@@ -35,13 +35,19 @@ def words(response: requests.Response) -> str:
 
 
 def press(page: Page, button: str) -> None:
-    """Click a button."""
     page.get_by_role("button", name=button, exact=True).click()
 
 
+def pass_a_second(page: Page) -> None:
+    """Move the tab's clock ahead by a second, so that the page asks for what is new."""
+    page.clock.run_for(1_000)
+
+
 def refresh(page: Page) -> None:
-    """Let the page ask now for what is new, as it does each second, where that is not the point."""
-    page.evaluate("renew()")
+    """Let a second pass, and wait until the page has shown what is new."""
+    shown = page.locator("#main").get_attribute("data-now")
+    pass_a_second(page)
+    page.locator(f"#main:not([data-now='{shown}'])").wait_for(state="attached")
 
 
 def fill(sandbox: InProcess, callers: int = 40) -> None:
@@ -49,11 +55,6 @@ def fill(sandbox: InProcess, callers: int = 40) -> None:
     for number in range(callers):
         leg = Leg(str(uuid.uuid4()), f"14155550{number:03}", None, AUDIO, CONFERENCE, time.time())
         sandbox.store.join(leg)
-
-
-def stop_renewing(page: Page) -> None:
-    """Let a page that was opened just now not ask by itself any more."""
-    page.evaluate("for (let id = setTimeout(Number); id > 0; id -= 1) clearTimeout(id)")
 
 
 def caller(page: Page, number: str) -> Locator:

@@ -38,7 +38,6 @@ class InProcess(FaultySandbox):
     flask: Flask
 
     def start_app(self) -> None:
-        """Serve the app from a thread."""
         values = {name: self.environment.get(name, "") for name in SETTINGS}
         self.flask = create_app(Config.from_text(values))
         self._clean_since = time.time()
@@ -46,7 +45,6 @@ class InProcess(FaultySandbox):
         self.serve_here(self.flask)
 
     def stop_app(self) -> int:
-        """Serve no more."""
         self.handler.close()
         return self.stop_here()
 
@@ -188,7 +186,6 @@ def start(
 
 @pytest.fixture
 def stream(start: StartSandbox) -> InProcess:
-    """The app with ANSWER_WITH=stream."""
     return start(ANSWER_WITH="stream")
 
 

@@ -114,11 +114,7 @@ class Forwarder(ThreadingTCPServer):
         self.hosts: set[str] = set()
         self.silent = threading.Event()
         super().__init__(("127.0.0.1", 0), Carrier)
-
-    @property
-    def address(self) -> str:
-        """Where it listens."""
-        return f"127.0.0.1:{self.server_address[1]}"
+        self.address = f"localhost:{self.server_address[1]}"
 
     def fall_silent(self) -> None:
         """Let the connections that are open carry nothing any more, as a firewall does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from tests.helpers.browser import Visit
@@ -16,11 +16,11 @@ from tests.helpers.page import (
     answer,
     caller,
     fill,
+    pass_a_second,
     press,
     read,
     refresh,
     said,
-    stop_renewing,
     trouble,
 )
 from tests.helpers.sandboxes import InProcess, StartSandbox, replaced_by_a_folder
@@ -33,13 +33,6 @@ ADDRESSES = """["href", "src", "action", "formaction"].flatMap(name =>
 def own(start: StartSandbox) -> InProcess:
     """An app of one's own, whose store, at `database`, a test may break."""
     return start(fresh=True)
-
-
-def hurry(page: Page) -> None:
-    """Let a second of the page's be a hundredth of one, from now on."""
-    stop_renewing(page)
-    page.evaluate("wait = setTimeout, setTimeout = (what, time) => wait(what, time / 100)")
-    page.evaluate("void keepFresh()")
 
 
 def test_a_call_that_arrives_shows_by_itself(conference: InProcess, visit: Visit) -> None:
@@ -123,16 +116,18 @@ def test_a_server_that_cannot_be_reached_is_reported(conference: InProcess, visi
     row = caller(page, "+442079460123")
     before = row.bounding_box()
     page.route("**", lambda route: route.abort())
-    refresh(page)
+    pass_a_second(page)
     words = (
         "^The server cannot be reached. Trying again each second. If this lasts, reload. "
         "This list is of [0-9]{2}:[0-9]{2}:[0-9]{2}.$"
     )
     expect(trouble(page)).to_have_text(re.compile(words))
     expect(trouble(page)).to_be_in_viewport(ratio=1)
-    page.evaluate("shown = part('trouble').firstChild, 0")
-    refresh(page)
-    assert page.evaluate("shown === part('trouble').firstChild")  # so it is read out once
+    shown = trouble(page).evaluate_handle("element => element.firstChild")
+    with page.expect_event("requestfailed"):
+        pass_a_second(page)
+    unchanged = "(element, shown) => element.firstChild === shown"  # so it is read out once
+    assert trouble(page).evaluate(unchanged, shown)
     button = page.get_by_role("button", name="Play to +442079460123")
     expect(button).to_be_disabled()
     button.click(force=True)
@@ -153,7 +148,7 @@ def test_a_page_in_the_servers_place_is_not_taken_for_it(
     conference.dial(CALLER)
     page = visit(conference.app_url)
     page.route("**", lambda route: route.fulfill(status=200, body=body, content_type="text/html"))
-    refresh(page)
+    pass_a_second(page)
     expect(trouble(page)).to_contain_text("Something else answered.")
     expect(trouble(page)).to_contain_text("If this lasts, reload.")
     expect(caller(page, "+442079460123")).to_be_visible()
@@ -180,11 +175,12 @@ def test_a_press_that_is_not_answered_ends_by_itself(conference: InProcess, visi
 
 def test_a_renewal_that_fails_is_followed_by_the_next(conference: InProcess, visit: Visit) -> None:
     page = visit(conference.app_url)
-    hurry(page)
-    page.evaluate("morph = Idiomorph.morph, Idiomorph.morph = null, 0")
+    conference.dial(CALLER)
+    page.route("**", lambda route: route.fulfill(body="<main id='main'>", content_type="text/html"))
     with page.expect_event("pageerror"):
-        conference.dial(CALLER)
-    page.evaluate("Idiomorph.morph = morph, 0")
+        pass_a_second(page)
+    page.unroute_all()
+    pass_a_second(page)
     expect(caller(page, "+442079460123")).to_be_visible()
 
 
@@ -199,11 +195,12 @@ def test_a_tab_that_is_refused_stops_asking(
     sandbox.dial(CALLER)
     page = visit(sandbox.app_url, headers={"Authorization": f"Basic {PASSWORD}"})
     page.set_extra_http_headers(FROM_ELSEWHERE)
-    hurry(page)
+    pass_a_second(page)
     expect(trouble(page)).to_contain_text(sentence)
     expect(trouble(page)).to_contain_text("Reload this page, with the password if asked.")
     expect(caller(page, "+442079460123")).to_be_visible()
-    page.wait_for_timeout(300)  # in which it would ask thirty times
+    pass_a_second(page)
+    page.wait_for_timeout(300)  # in which it would have asked
     assert len(re.findall("GET /: 40[13]", sandbox.log.read_text())) == 1
 
 
@@ -235,7 +232,7 @@ def test_a_page_without_a_list_comes_back_by_itself(own: InProcess, visit: Visit
         expect(said(page)).to_contain_text(report)
         expect(page.get_by_role("listitem")).to_have_count(0)
     with page.expect_navigation():
-        page.evaluate("void renew()")
+        pass_a_second(page)
     expect(caller(page, "+442079460123")).to_be_visible()
     expect(answer(page)).to_be_empty()
     assert own.asked == []
