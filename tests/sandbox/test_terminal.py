@@ -23,7 +23,6 @@ from tests.helpers.ports import free_port
 from tests.helpers.waiting import wait_until
 
 Run = Callable[..., "Terminal"]
-COLUMNS = 80
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 # What Windows lacks; the rest is the sandbox as it is.
 WITHOUT = "import os, signal; del signal.SIGHUP, signal.SIGKILL, os.killpg; "
@@ -186,7 +185,7 @@ def test_the_story_of_one_caller(run: Run) -> None:
         line("app", r"…0001: completed after \d+ s"),
     )
     story = "\n".join(terminal.lines)
-    assert max(len(one) for one in terminal.lines) < COLUMNS
+    assert max(len(one) for one in terminal.lines) < 80  # columns
     assert not re.search(
         "POST /webhooks/(event|rtc)|started|ringing|transfer|\x1b|[0-9a-f]{8}-[0-9a-f]{4}-", story
     )
@@ -207,12 +206,9 @@ def test_each_caller_is_heard_before_the_next_one_dials_and_a_closed_terminal_en
     in_order(
         terminal,
         line("…0001", "dials"),
-        line("…0001", "waits for the conference to start"),
         line("…0001", r"hears hold music: hold-music\.mp3, 32 s, forever"),
         line("…0002", "dials"),
         line("…0003", "dials"),
-        line("app", "…0003 joined: .*"),
-        line("…0003", "POST /webhooks/answer → 200 talk, conversation"),
         line("…0001", "hears the music stop"),
         line("…0001", "is in the conference, with 2 more: silence until Play"),
         line("…0003", "is in the conference, with 2 more: silence until Play"),
