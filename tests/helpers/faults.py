@@ -65,10 +65,10 @@ class HeardCall(Call):
         self.playing = None
         super().stop_stream()
 
-    def hears(self, text: str, timeout: float = 10) -> str:
+    def hears(self, text: str) -> str:
         """Wait for a line of the story with this text in it, and give it; fail without one."""
         with self.news:
-            self.news.wait_for(lambda: text in "\n".join(self.story), timeout)
+            self.news.wait_for(lambda: text in "\n".join(self.story), 20)
             for line in self.story:
                 if text in line:
                     return line

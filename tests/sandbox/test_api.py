@@ -68,7 +68,6 @@ def ask(
 @rules(
     ("no JSON", b"stream_url", ISSUES),
     ("NaN", PLAYS.replace(b"}", b', "volume": NaN}'), OPENAPI),
-    ("not UTF-8", PLAYS.replace(b"a.mp3", b"\xe9"), OPENAPI),
     ("nested deep", b"[" * 1100, OPENAPI),
     ("an array", [BODY], OPENAPI),
     ("two URLs", {"stream_url": MUSIC * 2}, REFERENCE),
@@ -94,7 +93,6 @@ def test_a_body_gets_400_and_the_names_of_what_is_wrong(
 
 
 @rules(
-    ("nothing but the URL", BODY, OPENAPI),
     ("level as text", {**BODY, "level": "0.4"}, NODE),
     ("level as a number", {**BODY, "level": 0.4}, SDK),
     ("loop forever", {**BODY, "loop": 0}, OPENAPI),
@@ -118,7 +116,6 @@ def test_a_stream_is_started(sandbox: StubbedSandbox, example: Any) -> None:
     ("no content type", (415, "PUT", "{}/stream", None), OPENAPI),
     ("GET /stream", (405, "GET", "{}/stream"), OPENAPI),
     ("HEAD", (405, "HEAD", "{}"), OPENAPI),
-    ("DELETE", (405, "DELETE", "{}"), OPENAPI),
     ("DELETE /dtmf", (405, "DELETE", "{}/dtmf"), OPENAPI),
     ("getCalls", (501, "GET", ""), OPENAPI),
     ("createCall", (501, "POST", ""), OPENAPI),
@@ -127,7 +124,6 @@ def test_a_stream_is_started(sandbox: StubbedSandbox, example: Any) -> None:
     ("stopTalk", (501, "DELETE", "{}/talk"), OPENAPI),
     ("startDTMF", (501, "PUT", "{}/dtmf"), OPENAPI),
     ("a slash at the end", (404, "PUT", "{}/stream/"), OPENAPI),
-    ("two slashes", (404, "PUT", "{}//stream"), OPENAPI),
     ("another path", (404, "PUT", "{}/sing"), OPENAPI),
 )
 def test_a_request_for_something_else_is_refused(sandbox: StubbedSandbox, example: Any) -> None:

@@ -32,14 +32,14 @@ def test_the_state_and_its_time(sandbox: StubbedSandbox, timed: Page) -> None:
 
     def body() -> Iterator[str]:
         asked.set()
-        answer.wait(5)
+        answer.wait(20)
         yield json.dumps([CONFERENCE])
 
     sandbox.answers = [Response(body(), mimetype="application/json"), [CONFERENCE]]
     is_in(timed, "Ready to dial")
     expect(timed.get_by_role("link")).to_have_count(0)
     press(timed, "Dial")
-    assert asked.wait(5)
+    assert asked.wait(20)
     timed.clock.fast_forward(2000)
     is_in(timed, "Ringing")
     has_time(timed, "since 0:00, now 0:02")
@@ -70,23 +70,21 @@ def test_a_screen_reader_hears_the_state_when_it_changes_and_not_every_second(
     enter(timed)
     timed.evaluate(
         """() => {
-          window.changes = { status: 0, log: 0 };
+          window.changes = [];
           const all = { childList: true, characterData: true, subtree: true };
-          for (const role of ["status", "log"]) {
-            const count = () => { changes[role] += 1; };
-            new MutationObserver(count).observe(document.querySelector(`[role=${role}]`), all);
+          for (const part of document.querySelectorAll("[role=status], [role=log]")) {
+            new MutationObserver(() => changes.push(part.role)).observe(part, all);
           }
         }"""
     )
     before = timed.get_by_role("timer").inner_text()
     timed.clock.fast_forward(3000)
     expect(timed.get_by_role("timer")).not_to_have_text(before)
-    assert timed.evaluate("changes") == {"status": 0, "log": 0}
+    assert timed.evaluate("changes") == []
     press_key(timed, "5")
-    wait_for(timed, "changes.log === 1")
-    assert timed.evaluate("changes.status") == 0
+    wait_for(timed, "changes.join() === 'log'")
     sandbox.dial()
-    wait_for(timed, "changes.status === 1")
+    wait_for(timed, "changes.join() === 'log,status'")
 
 
 def test_a_browser_without_a_voice_shows_the_sentence_and_goes_on(
@@ -116,14 +114,8 @@ def test_how_far_the_music_is(sandbox: StubbedSandbox, timed: Page) -> None:
     expect(timed.get_by_role("link", name="open another phone")).to_have_attribute("href", "/")
 
 
-def test_why_a_call_is_over(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
-    sandbox.answers = [[{"action": "sing"}]]
+def test_a_call_of_which_nothing_is_known_yet_ends(open_phone: OpenPhone) -> None:
     page = open_phone()
-    press(page, "Dial")
-    reads(page, "is cut off: Syntax error in NCCO")
-    is_in(page, "Call ended")
-    expect(page.locator(".trouble")).to_contain_text("is cut off")
-    expect(page.get_by_role("button", name="Dial")).to_be_enabled()
     page.route("**/dial", lambda route: None)
     press(page, "Dial")
     is_in(page, "Ringing")
@@ -173,7 +165,7 @@ def test_without_script_it_says_that_it_needs_it(visit: Visit, phone: str) -> No
 def test_only_its_own_page_on_this_machine_reaches_it(
     phone: str, path: str, headers: dict[str, str], status: int
 ) -> None:
-    response = requests.get(phone + path, headers=headers, timeout=5)
+    response = requests.get(phone + path, headers=headers, timeout=20)
     assert response.status_code == status
     assert response.headers["Cache-Control"] == "no-store"
     assert "default-src 'none'; script-src 'self'" in response.headers["Content-Security-Policy"]
@@ -182,22 +174,16 @@ def test_only_its_own_page_on_this_machine_reaches_it(
 
 @pytest.mark.parametrize("header", ["Forwarded", "Via", "X-Forwarded-For", "Host"])
 def test_no_forwarded_port_reaches_it(phone: str, header: str) -> None:
-    response = requests.get(phone, headers={header: "a.example"}, timeout=5)
+    response = requests.get(phone, headers={header: "a.example"}, timeout=20)
     assert response.status_code == 403
     assert "The phone works only in a browser on the machine that runs the sandbox" in response.text
     assert "forwarded port" in response.text
 
 
-@pytest.mark.parametrize(
-    ("method", "body", "status"), [("POST", "#", 204), ("POST", "55", 400), ("GET", "5", 404)]
-)
-def test_what_is_pressed_is_one_key(
-    sandbox: StubbedSandbox, phone: str, method: str, body: str, status: int
-) -> None:
+def test_what_is_pressed_is_one_key(sandbox: StubbedSandbox, phone: str) -> None:
     address = f"{phone}/calls/{sandbox.dial().uuid}/press"
     own = {"Sec-Fetch-Site": "same-origin"}
-    response = requests.request(method, address, data=body, headers=own, timeout=5)
-    assert response.status_code == status
+    assert requests.post(address, data="55", headers=own, timeout=20).status_code == 400
 
 
 # It is fit for people

@@ -6,7 +6,7 @@ import base64
 import os
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from sandbox import FOLDER
 from tests.helpers.browser import Visit
@@ -26,13 +26,6 @@ def image(picture: bytes, name: str) -> str:
     return f'<img class="{name}" src="data:image/png;base64,{source}">'
 
 
-def shoot_phone(page: Page) -> bytes:
-    """A picture of the phone without what happened so far."""
-    page.evaluate("happened.hidden = true")
-    page.set_viewport_size({"width": 400, "height": 590})
-    return page.screenshot()
-
-
 def test_the_picture_in_the_readme_is_small(
     conference: InProcess, visit: Visit, open_phone: OpenPhone, tmp_path: Path
 ) -> None:
@@ -50,7 +43,9 @@ def test_the_picture_in_the_readme_is_small(
         expect(answer(page)).to_have_text("Sent hold-music.mp3 to all 3 callers")
         expect(page.get_by_text("playing since")).to_have_count(3)
         page.mouse.move(0, 0)
-        pictures = image(page.screenshot(), "page") + image(shoot_phone(phone), "phone")
+        phone.evaluate("happened.hidden = true")
+        phone.set_viewport_size({"width": 400, "height": 590})
+        pictures = image(page.screenshot(), "page") + image(phone.screenshot(), "phone")
     page.goto("about:blank")
     page.set_viewport_size({"width": 1202, "height": 690})
     page.set_content(SIDE_BY_SIDE + pictures)

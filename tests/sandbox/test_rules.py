@@ -102,7 +102,6 @@ def test_an_ncco_is_refused(sandbox: StubbedSandbox, example: Any) -> None:
 @rules(
     ("no action at all", [], REFERENCE),
     ("stream: every step", [{**STREAM, "level": tenth / 10} for tenth in range(-10, 11)], SDK),
-    ("stream with all fields", [{**STREAM, "level": -0.3, "loop": 0, "bargeIn": False}], REFERENCE),
     ("stream: a scheme in capitals", [{**STREAM, "streamUrl": ["HTTPS://192.0.2.1/a"]}], OPENAPI),
     ("stream: bargeIn before input", [{**STREAM, "bargeIn": True}, INPUT], REFERENCE),
     ("talk: 1,500 characters and tags", [{**TALK, "text": f"<speak>{'x' * 1500}</speak>"}], SDK),
@@ -113,7 +112,6 @@ def test_an_ncco_is_refused(sandbox: StubbedSandbox, example: Any) -> None:
     ("a lone surrogate in a name", [{**MEETING, "name": "\ud800"}], NO_SOURCE),
     ("null", [{**STREAM, "level": None, "loop": None, "bargeIn": None}], NO_SOURCE),
     ("null in dtmf", [{**INPUT, "dtmf": {"maxDigits": None, "timeOut": 0}}], NO_SOURCE),
-    ("an unknown field", [{**STREAM, "volume": 11}], NO_SOURCE),
     ("actions that the app does not use", [{"action": name} for name in UNUSED], SDK),
 )
 def test_an_ncco_is_run(sandbox: StubbedSandbox, example: Any) -> None:
@@ -141,14 +139,9 @@ def test_an_answer_is_refused_and_not_asked_for_again(
     assert "is cut off: " in sandbox.dial().story[-1]
 
 
-@rules(
-    ("with capitals", "Application/JSON", DOWNLOAD),
-    ("with a blank and a charset", "application/json ;charset=utf-8", DOWNLOAD),
-)
-def test_an_ncco_is_taken_however_its_type_is_written(
-    sandbox: StubbedSandbox, example: str
-) -> None:
-    sandbox.answers = [Response(json.dumps([MEETING]), headers={"Content-Type": example})]
+def test_an_ncco_is_taken_however_its_type_is_written(sandbox: StubbedSandbox) -> None:
+    written = {"Content-Type": "Application/JSON ;charset=utf-8"}
+    sandbox.answers = [Response(json.dumps([MEETING]), headers=written)]
     sandbox.dial().hears("is in the conference")
 
 

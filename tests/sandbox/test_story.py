@@ -61,11 +61,9 @@ def test_what_the_app_has_logged_comes_before_a_line(told: Told) -> None:
 @pytest.mark.parametrize(
     ("logged", "lines"),
     [
-        ("INFO: good", ["good"]),
         ("WARNING: Not set up: X", ["warning: Not set up: X"]),
         ("INFO: Running on http://localhost:9000 (Ctrl-C ends it)", []),
         ("INFO: leg {leg}: started", []),
-        ("INFO: leg {leg}: audio playing", []),
         ("WARNING: leg {leg}: audio could not be played: it answers 404", []),
         ("INFO: leg {leg}: completed after 1 s", ["{name}: completed after 1 s"]),
     ],
@@ -144,7 +142,7 @@ def test_a_long_line_is_folded_under_its_beginning(
     lines = told.output.getvalue().splitlines()
     assert len(lines) == 3
     assert max(len(line) for line in lines) < 80
-    assert [line[:18].strip() for line in lines[1:]] == ["", ""]
+    assert {line[:18] for line in lines[1:]} == {" " * 18}
     assert " ".join(lines).split().count("word") == 30
 
 

@@ -23,7 +23,6 @@ from tests.helpers.ports import free_port
 from tests.helpers.waiting import wait_until
 
 Run = Callable[..., "Terminal"]
-COLUMNS = 80
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 # What Windows lacks; the rest is the sandbox as it is.
 WITHOUT = "import os, signal; del signal.SIGHUP, signal.SIGKILL, os.killpg; "
@@ -186,7 +185,7 @@ def test_the_story_of_one_caller(run: Run) -> None:
         line("app", r"…0001: completed after \d+ s"),
     )
     story = "\n".join(terminal.lines)
-    assert max(len(one) for one in terminal.lines) < COLUMNS
+    assert max(len(one) for one in terminal.lines) < 80  # columns
     assert not re.search(
         "POST /webhooks/(event|rtc)|started|ringing|transfer|\x1b|[0-9a-f]{8}-[0-9a-f]{4}-", story
     )
@@ -207,12 +206,9 @@ def test_each_caller_is_heard_before_the_next_one_dials_and_a_closed_terminal_en
     in_order(
         terminal,
         line("…0001", "dials"),
-        line("…0001", "waits for the conference to start"),
         line("…0001", r"hears hold music: hold-music\.mp3, 32 s, forever"),
         line("…0002", "dials"),
         line("…0003", "dials"),
-        line("app", "…0003 joined: .*"),
-        line("…0003", "POST /webhooks/answer → 200 talk, conversation"),
         line("…0001", "hears the music stop"),
         line("…0001", "is in the conference, with 2 more: silence until Play"),
         line("…0003", "is in the conference, with 2 more: silence until Play"),
@@ -248,40 +244,16 @@ def test_an_app_that_does_not_start_says_why(run: Run) -> None:
     assert "Traceback" not in said
 
 
-# Options
-
-
-@pytest.fixture
-def say(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str]]:
-    """Give options that end it at once; returns its status, and what it says."""
-
-    def say(*options: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["sandbox", *map(str, options)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        assert isinstance(end.value.code, int)
-        return end.value.code, " ".join("".join(capsys.readouterr()).split())
-
-    return say
-
-
 @pytest.mark.parametrize("option", ["--port", "--phone-port"])
 def test_a_port_that_is_taken_is_named_before_anything_starts(
-    say: Callable[..., tuple[int, str]], option: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         ports = {"--port": free_port(), "--phone-port": free_port(), option: port}
-        status, said = say(*(part for pair in ports.items() for part in pair))
-    assert status == 2
+        options = [str(part) for pair in ports.items() for part in pair]
+        monkeypatch.setattr(sys, "argv", ["sandbox", *options])
+        with pytest.raises(SystemExit, match="2"):
+            main()
     why = f"port {port} is in use, perhaps by an earlier run's app.py, or not allowed"
-    assert f"{why}: choose another with {option}" in said
-
-
-def test_the_help_says_what_to_do(say: Callable[..., tuple[int, str]]) -> None:
-    status, said = say("--help")
-    assert status == 0
-    for words in ("without a Vonage account", "press Play on the server's page", "--phone-port"):
-        assert words in said
+    assert f"{why}: choose another with {option}" in capsys.readouterr().err
