@@ -84,13 +84,14 @@ class StubbedSandbox(FaultySandbox):
         return sorted(find(), key=itemgetter("timestamp"))
 
     def _answer(self, request: Request) -> Response:
+        request.get_data()  # which is kept, and could not be read later
+        if request.path.startswith("/webhooks/"):
+            with self.arrived:
+                self.webhooks.append(request)
+                self.arrived.notify_all()
         path = request.full_path.rstrip("?")
         if path in self.files:
             return self.files[path]
-        request.get_data()  # which is kept, and could not be read later
-        with self.arrived:
-            self.webhooks.append(request)
-            self.arrived.notify_all()
         if request.path in ("/webhooks/event", "/webhooks/rtc"):
             return Response(status=204)
         answer = self.answers[0]

@@ -101,7 +101,7 @@ def test_an_event_that_fails_is_sent_once(
     sandbox.files["/webhooks/event"] = Response(status=503)
     call = sandbox.dial(pick_up=False)
     del sandbox.files["/webhooks/event"]
-    assert sandbox.events(call) == []
+    assert [event["status"] for event in sandbox.events(call)] == ["started", "ringing"]
     assert f"{call.name} POST /webhooks/event ringing → 503" in capsys.readouterr().out
 
 
@@ -187,8 +187,7 @@ def test_an_input_waits_for_keys(
     seconds = 3 if dtmf is None else dtmf["timeOut"]
     call.hears(f"may press keys, the next within {seconds} s")
     began = time.monotonic()
-    for key in keys:
-        call.press(key)
+    call.press(keys)
     call.hears("hears the end of the NCCO")
     assert pressed(sandbox, call) == sent
     assert (time.monotonic() - began >= 1) == sent["timed_out"]
