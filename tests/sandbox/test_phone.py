@@ -165,8 +165,8 @@ def test_without_script_it_says_that_it_needs_it(visit: Visit, phone: str) -> No
 def test_only_its_own_page_on_this_machine_reaches_it(
     phone: str, path: str, headers: dict[str, str], status: int
 ) -> None:
-    response = requests.get(phone + path, headers=headers, timeout=20)
-    assert response.status_code == status
+    with requests.get(phone + path, headers=headers, timeout=20, stream=True) as response:
+        assert response.status_code == status
     assert response.headers["Cache-Control"] == "no-store"
     assert "default-src 'none'; script-src 'self'" in response.headers["Content-Security-Policy"]
     assert "unsafe" not in response.headers["Content-Security-Policy"]
