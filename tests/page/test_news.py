@@ -41,6 +41,7 @@ def test_three_callers_and_stream_ten_times(conference: InProcess, visit: Visit)
     joined = ["…0003 joined", "…0002 joined", "…0001 joined"]
     for times in range(1, 11):
         page = visit(conference.app_url + "/stream")
+        pass_a_second(page)
         sent = ["Sent hold-music.mp3 to all 3 callers"] * times
         expect_lines(page, *sent, *joined)
         expect(answer(page)).to_have_text("Sent hold-music.mp3 to all 3 callers")
