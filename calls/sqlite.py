@@ -32,7 +32,7 @@ JOIN = """
 """
 # A day counts either way: a clock that was ahead for a while must keep nothing forever.
 LIVE = f"FROM legs_4 WHERE application = ? AND abs(at - ?) < {DAY}"
-COUNT = f"SELECT count(*) {LIVE} AND conference = ?"
+COUNT = f"SELECT count(*) FROM (SELECT 1 {LIVE} AND conference = ? LIMIT {MOST_LEGS})"
 NEWS = f"""
     SELECT at, text, bad FROM news_4 WHERE application = ? AND abs(at - ?) < {DAY}
     ORDER BY rowid DESC LIMIT {MOST_NEWS}
@@ -61,7 +61,7 @@ class SqliteCalls(Calls):
             if leg.conference is None:
                 return 0
             count = db.execute(COUNT, (self._application, self._clock(), leg.conference))
-            return min(MOST_LEGS, int(count.fetchone()[0]))
+            return int(count.fetchone()[0])
 
     def end(self, uuid: str) -> None:
         name = self._name(uuid)
