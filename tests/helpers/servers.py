@@ -17,11 +17,10 @@ from socketserver import BaseServer, StreamRequestHandler, ThreadingTCPServer
 
 import pytest
 import redis
-from redis.backoff import ConstantBackoff
-from redis.retry import Retry
 
 from tests.helpers.ports import free_port
 from tests.helpers.sandboxes import InProcess, StartSandbox
+from tests.helpers.waiting import wait_until
 
 
 def need(program: str) -> str:
@@ -69,9 +68,14 @@ class RedisServer:
     def start(self) -> None:
         """Start it and wait until it answers, 10 s at most."""
         self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
-        patience = Retry(ConstantBackoff(0.02), 500)
-        with redis.Redis.from_url(self.url, protocol=2, retry=patience) as client:
-            client.ping()
+        wait_until(self.answers, "redis-server")
+
+    def answers(self) -> bool:
+        with redis.Redis.from_url(self.url, protocol=2) as client:
+            try:
+                return bool(client.ping())
+            except redis.ConnectionError:
+                return False
 
     def kill(self) -> None:
         """End it as a crash would."""
