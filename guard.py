@@ -63,7 +63,8 @@ def check_vonage(request: Request, config: Config) -> None:
 
 def read_unsigned_body(request: Request) -> None:
     """Read a body from anyone, one at a time: slow ones must not take every thread."""
-    if not reading_unsigned.acquire(blocking=False):
+    # Bodies that have arrived are read within the wait, so that events at one moment all count.
+    if not reading_unsigned.acquire(timeout=0.01):
         raise ServiceUnavailable("Another unsigned event is being received. Try again.")
     try:
         read_body(request)

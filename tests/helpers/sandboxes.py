@@ -107,6 +107,7 @@ class InProcess(FaultySandbox):
                 file.unlink()  # which the app notices
         self.calls.clear()
         self.asked.clear()
+        self.voice_api.taken.clear()
         self.web.clear()
         self.log.write_text("")
         self._clean_since = time.time()
