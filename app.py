@@ -28,8 +28,8 @@ TYPES = {
     ".mp3": "audio/mpeg",
     ".svg": "image/svg+xml",
 }
-# The endpoints that are open to others than the operator; None is an unknown path.
-OPEN = ("webhooks.answer", "webhooks.event", "webhooks.rtc", "static", None)
+# The endpoints that are open to others than the operator.
+OPEN = ("webhooks.answer", "webhooks.event", "webhooks.rtc", "static")
 # For what only the operator may see: not cached, not framed, no foreign script.
 PRIVATE = {
     "Cache-Control": "no-store",
@@ -94,7 +94,7 @@ def is_not_about_a_request(record: logging.LogRecord) -> bool:
 
 def require_operator() -> None:
     """Close every route to all but the operator, unless it is named as open."""
-    if request.endpoint not in OPEN:
+    if request.endpoint is not None and request.endpoint not in OPEN:  # None is an unknown path
         check_operator(request, current_app.extensions["config"])
 
 
@@ -106,7 +106,7 @@ def refuse_head() -> None:
 
 def add_headers(response: Response) -> Response:
     """Let no one cache or frame what is only for the operator, or what does not exist."""
-    if request.endpoint is None or request.endpoint not in OPEN:
+    if request.endpoint not in OPEN:
         response.headers.update(PRIVATE)
     return response
 

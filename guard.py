@@ -159,13 +159,17 @@ def check_source(request: Request, config: Config) -> None:
 def find_source(request: Request) -> Literal["own", "foreign", "none"]:
     """Return whose page caused a request: "none" if it names none, as when it was typed."""
     site = request.headers.get("Sec-Fetch-Site", "none")
+    if site == "same-origin":
+        return "own"
     if site != "none":
-        return "own" if site == "same-origin" else "foreign"
+        return "foreign"
     # WebKit reloads a page that was refused with "none", and with the other site's Referer.
     page = request.headers.get("Origin") or request.headers.get("Referer")
     if page is None:
         return "none"
-    return "own" if is_at_host(page, request.headers.get("Host", "")) else "foreign"
+    if is_at_host(page, request.headers.get("Host", "")):
+        return "own"
+    return "foreign"
 
 
 def is_at_host(page: str, host: str) -> bool:
