@@ -19,7 +19,7 @@ WAIT = 0.5  # seconds for a connection, and for a reply: with one more try, stil
 class RedisCalls(Calls):
     """A `Calls` in the Redis at `url`. `clock` returns seconds since 1970.
 
-    Under a leg's name is its JSON, or "" once it has ended. `line` lists the names in the order in
+    Under a leg's name is its JSON, or "" once it has ended. A list has the names in the order in
     which the legs joined: of those that join at once, each finds those before it.
     """
 

@@ -167,7 +167,7 @@ class SqliteCalls(Calls):
             path, timeout=WAIT, check_same_thread=False, isolation_level=None
         )
         create_tables(self._db)
-        self._file = os.stat(path)  # noqa: PTH116
+        self._file = path.stat()
 
 
 def create_tables(db: sqlite3.Connection) -> None:
