@@ -1,4 +1,4 @@
-"""Ports of this machine for what must be given one, so that no two tests take the same."""
+"""Ports of this machine, so that no two tests take the same, and whether it has IPv6."""
 
 from __future__ import annotations
 
@@ -18,8 +18,15 @@ PORTS: Iterator[int] = cycle([*range(FIRST + BEGIN, FIRST + EACH), *range(FIRST,
 
 
 def free_port() -> int:
-    """A port that no one listens on, and that no other test of this run gets."""
+    """Return a port that is not in use, and that no other test of this run takes."""
     while True:
         port = next(PORTS)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
+
+
+def has_ipv6() -> bool:
+    """Return whether this machine can be reached by IPv6: a container may not."""
+    with suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
