@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import count
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from tests.helpers.waiting import wait_until
 AXE = FOLDER / ".ci/node_modules/axe-core/axe.min.js"
 PHONE_AND_SCREEN: list[tuple[int, Literal["dark", "light"]]] = [(360, "dark"), (1440, "light")]
 
+OpenTab = Callable[[bool], Page]
 Visit = Callable[..., Page]
 FindWithAxe = Callable[[Page], list[str]]
 
@@ -36,22 +38,26 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def tabs(chromium: Browser) -> dict[bool, Page]:
-    """Two tabs, with script and without: opening one takes a second.
+def open_tab(chromium: Browser) -> OpenTab:
+    """Return a function for the tab with script, or without, which is kept: opening one is slow.
 
-    A test may move their clocks ahead.
+    Tests may move their clocks ahead.
     """
-    pages = {on: chromium.new_context(java_script_enabled=on).new_page() for on in (True, False)}
-    for page in pages.values():
+
+    @cache
+    def open_tab(script: bool) -> Page:
+        page = chromium.new_context(java_script_enabled=script).new_page()
         page.set_default_timeout(10_000)
         page.clock.install()
-    return pages
+        return page
+
+    return open_tab
 
 
 @pytest.fixture
-def visit(tabs: dict[bool, Page]) -> Iterator[Visit]:
+def visit(open_tab: OpenTab) -> Iterator[Visit]:
     """Open an address in a window of this size; the tab is left when the test ends."""
-    used: set[bool] = set()
+    used: set[Page] = set()
 
     def visit(
         address: str,
@@ -61,8 +67,8 @@ def visit(tabs: dict[bool, Page]) -> Iterator[Visit]:
         height: int = 720,
         headers: dict[str, str] | None = None,
     ) -> Page:
-        tab = tabs[script]
-        used.add(script)
+        tab = open_tab(script)
+        used.add(tab)
         tab.set_viewport_size({"width": width, "height": height})
         tab.emulate_media(color_scheme="light")
         tab.set_extra_http_headers(headers or {})
@@ -70,10 +76,10 @@ def visit(tabs: dict[bool, Page]) -> Iterator[Visit]:
         return tab
 
     yield visit
-    for script in used:
-        tabs[script].unroute_all()
-        tabs[script].clock.resume()
-        tabs[script].goto("about:blank")
+    for tab in used:
+        tab.unroute_all()
+        tab.clock.resume()
+        tab.goto("about:blank")
 
 
 @pytest.fixture(scope="session")

@@ -33,13 +33,13 @@ fetch("STREAM", { mode: "no-cors" }).finally(next);
 
 
 def test_what_a_caller_sends_is_shown_as_text(conference: InProcess, visit: Visit) -> None:
-    page = visit(conference.app_url)
+    page = visit("about:blank")
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", lambda dialog: complaints.append(dialog.message))
     page.on("dialog", lambda dialog: dialog.dismiss())
-    page.reload()
+    page.goto(conference.app_url)
     name = "<script>alert(1)</script><img src=x onerror=alert(2)>"
     call = conference.dial({"from": f"{name}\u202e321"})
     refresh(page)

@@ -50,9 +50,9 @@ def test_three_callers_and_stream_ten_times(conference: InProcess, visit: Visit)
         without_script = words(read(conference))
         assert without_script.count("Sent hold-music.mp3 to all 3 callers") == times
         assert without_script.count("hold-music.mp3 playing since ") == 3
-        before = happened(page).all_inner_texts()
-        page.reload()
-        assert happened(page).all_inner_texts() == before
+    before = happened(page).all_inner_texts()
+    page.reload()
+    assert happened(page).all_inner_texts() == before
 
 
 def test_who_joins_and_who_leaves_is_a_line_each(conference: InProcess, visit: Visit) -> None:
