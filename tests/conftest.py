@@ -1,6 +1,6 @@
-"""What all tests have in common: fixtures from five files, and an environment that says nothing.
+"""Load the fixtures of five files, and empty the environment before the app is imported.
 
-The variables of whoever runs the tests, such as proxies, settings, and time zones, reach no test.
+Variables such as proxies, settings and time zones, which differ by machine, reach no test.
 """
 
 from __future__ import annotations

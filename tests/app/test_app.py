@@ -1,4 +1,4 @@
-"""The server as a process: how it starts and ends, what outlives it, several on one store."""
+"""The server as a process: how it starts and ends, and what outlives it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_wrong_settings_end_the_start_with_a_line_each(copy: Path) -> None:
 def test_a_host_that_is_not_this_machine_or_a_port_that_is_taken_ends_the_start(
     folder: Path, monkeypatch: MonkeyPatch, capfd: pytest.CaptureFixture[str], host: str
 ) -> None:
-    """As conda sets one; one that is elsewhere; one that is no name."""
+    """The hosts: conda's, one of another machine, one that is no name, and this one."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         monkeypatch.setenv("HOST", host)
@@ -58,7 +58,7 @@ def test_a_host_that_is_not_this_machine_or_a_port_that_is_taken_ends_the_start(
 
 
 def test_the_start_says_what_would_fail_later(process: Process) -> None:
-    """Its host is not this machine alone, and its list of calls cannot be written."""
+    """HOST is not this machine alone, and the list of calls cannot be written."""
     store = "sqlite:////proc/none/calls.sqlite3"
     sandbox = process(HOST=socket.gethostname(), CALLS_URL=store)
     wait_until(lambda: "Check CALLS_URL." in sandbox.log.read_text(), "its list")
@@ -91,7 +91,7 @@ def test_create_app_opens_nothing_and_adds_nothing_twice(tmp_path: Path, account
 
 
 def test_files_have_their_types_whatever_the_machine_says() -> None:
-    """As Windows' registry may say that a script is plain text."""
+    """Windows' registry may say that a script is plain text."""
     types = {"page.js": "text/javascript", "page.css": "text/css"}
     types |= {"hold-music.mp3": "audio/mpeg", "busy.svg": "image/svg+xml"}
     for name in types:
@@ -209,7 +209,7 @@ def test_the_address_that_is_shown_opens_and_though_stream_hangs_the_server_ends
 
 
 def test_nothing_is_left_unclosed(process: Process, copy: Path) -> None:
-    """Neither connections nor files, also where the list of calls is replaced or broken."""
+    """Connections and files are closed, also where the list of calls is replaced or broken."""
     strict = ["-X", "dev", "-W", "error::ResourceWarning"]
     sandbox = process([sys.executable, *strict, str(copy / "app.py")])
     music = "/static/hold-music.mp3"

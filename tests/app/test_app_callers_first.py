@@ -1,4 +1,4 @@
-"""Callers come first: whatever hangs, and whoever sends half a request, they are answered."""
+"""Callers come first: they are answered whatever hangs or sends half a request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BODIES = [(LENGTH, b"{"), ("Transfer-Encoding: chunked\r\n", b"64\r\n{")]
 
 
 def run(process: Process, copy: Path, server: str, workers: int = 1) -> FaultySandbox:
-    """A sandbox whose app has every secret; granian is started as docs/production.md says."""
+    """Start an app that has every secret; granian as docs/production.md says."""
     port = str(free_port())
     command = None
     if server == "granian":
@@ -50,7 +50,7 @@ def run(process: Process, copy: Path, server: str, workers: int = 1) -> FaultySa
 
 @contextmanager
 def two_plays(sandbox: FaultySandbox) -> Iterator[list[Future[requests.Response]]]:
-    """Two plays that hang as long as the block lasts; a third is refused."""
+    """Let two plays hang as long as the block lasts, and check that a third is refused."""
     sandbox.dial()
     sandbox.released.clear()
     before = len(sandbox.asked)
@@ -72,7 +72,7 @@ def press(sandbox: FaultySandbox) -> requests.Response:
 
 
 def connect(sandbox: FaultySandbox, route: str, head: str, begun: bytes = b"") -> socket.socket:
-    """Send the head of a request, and what there is of its body."""
+    """Send the head of a request, and the beginning of its body."""
     line = socket.create_connection((sandbox.host, sandbox.port))
     line.sendall(f"{route} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode() + begun)
     return line

@@ -1,7 +1,7 @@
-"""`python -m tests.bench` prints what the server costs; with `load`, what load it bears.
+"""`python -m tests.bench` measures CPU time; `python -m tests.bench load` a steady load.
 
-What counts is CPU time. Two things that are compared take turns, and the median of their ratios
-counts, so that whatever else this machine does slows down both.
+Two things that are compared take turns, and the median of their ratios counts, so that other work
+on this machine slows down both.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ COLUMNS = "{:28}{:13}{:>8}{:>6}{:>7}{:>11}{:>11}"
 HEADINGS = ("what", "against", "at most", "aim", "ratio", "costs", "against")
 
 Environ = dict[str, Any]
-Measure = Callable[[], float]  # does the work of one round, and gives CPU seconds
+Measure = Callable[[], float]  # does the work of one round, and returns CPU seconds
 
 
 def table(folder: str) -> None:
@@ -67,9 +67,9 @@ def table(folder: str) -> None:
 def row(
     what: str, against: str, ours: Measure, theirs: Measure, bounds: tuple[float, float]
 ) -> None:
-    """Let the two take turns, and print the median of the ratios, and of what each costs.
+    """Let the two take turns, and print the median of their ratios and of their costs.
 
-    The bounds are what the ratio may be at most, and what is aimed at.
+    The bounds are the highest ratio allowed, and the one aimed at.
     """
     ours()  # the first round makes what is made once
     theirs()
@@ -82,7 +82,7 @@ def row(
 
 
 def cpu_of(work: Callable[[], object]) -> float:
-    """The CPU seconds that this process takes for something, all its threads included."""
+    """Return the CPU seconds that this process takes, with all its threads."""
     gc.collect()
     began = time.process_time()
     work()
@@ -90,7 +90,7 @@ def cpu_of(work: Callable[[], object]) -> float:
 
 
 def respond(app: Any, environ: Environ) -> bytes:
-    """What a WSGI application answers; it must be a 200."""
+    """Return the body of a WSGI application's answer, which must be a 200."""
     statuses: list[str] = []
 
     def start_response(status: str, *_: object) -> None:
@@ -102,12 +102,12 @@ def respond(app: Any, environ: Environ) -> bytes:
 
 
 def config(**values: str) -> Config:
-    """Settings with these values, whatever the environment says."""
+    """Return settings with these values, whatever the environment says."""
     return Config.from_text({**dict.fromkeys(Config.model_fields, ""), **values})
 
 
 def answer_webhook(account: Account, method: str) -> Environ:
-    """What a WSGI application gets when a call comes in through a tunnel, signed by Vonage."""
+    """Return a signed answer webhook, as a WSGI application receives it through a tunnel."""
     leg = str(uuid.uuid4())
     parameters = {
         "to": "442079460000",
@@ -129,7 +129,7 @@ def answer_webhook(account: Account, method: str) -> Environ:
 
 
 class Answering:
-    """An app with an empty list of calls, and a bare Flask view that gives the same NCCO."""
+    """An app with an empty list of calls, and a bare Flask view that returns the same NCCO."""
 
     def __init__(self, folder: str, mode: str, method: str) -> None:
         self._account = Account()
@@ -148,22 +148,22 @@ class Answering:
         self._bare.add_url_rule(ANSWER, view_func=view, methods=[method])
 
     def add_ended(self, count: int) -> None:
-        """Let so many calls have ended."""
+        """Add calls that have ended."""
         for _ in range(count):
             self._calls.end(str(uuid.uuid4()))
 
     def answer(self) -> float:
-        """The CPU seconds that the app takes for an answer, from the first caller to the 50th."""
+        """Return the app's CPU seconds for an answer, from the first caller to the 50th."""
         for leg in self._calls.live():
             self._calls.end(leg.uuid)
         return self._per_answer(self._app)
 
     def bare(self) -> float:
-        """The CPU seconds that the bare view takes for an answer."""
+        """Return the bare view's CPU seconds for an answer."""
         return self._per_answer(self._bare)
 
     def live(self) -> float:
-        """The CPU seconds that it takes to read who is on the line: whom answer() has put there."""
+        """Return the CPU seconds for reading the list of calls, which answer() has filled."""
         return cpu_of(self._read) / BATCH
 
     def _read(self) -> None:
@@ -181,7 +181,7 @@ class Answering:
 
 
 def play(folder: str, environment: dict[str, str]) -> tuple[Measure, Measure]:
-    """Play music into the one leg on the line: by the app, and by the SDK as in its README."""
+    """Return two measures of a play: by the app, and by the SDK as in its README."""
     application = environment["VONAGE_APPLICATION_ID"]
     key = environment["VONAGE_PRIVATE_KEY"]
     host = environment["VONAGE_API_HOST"]
@@ -215,7 +215,7 @@ def paced(work: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    # Whoever runs this may have a .env: an empty setting is unset, and wins over it.
+    # An empty setting is unset, and wins over a .env beside the app.
     os.environ.update(dict.fromkeys(Config.model_fields, ""))
     if sys.argv[1:] == ["load"]:
         load()

@@ -1,4 +1,4 @@
-"""Calls that come, are answered and end on `python app.py`, as many a second as it must bear."""
+"""A minute of calls to `python app.py`: each is answered, and ends after a second or two."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Webhook = tuple[float, str, dict[str, str]]  # when it is due, its path and its 
 
 
 def load() -> None:
-    """Send them when they are due; print what became of them, and how late it was."""
+    """Send the webhooks when they are due; print their statuses and how late the answers were."""
     statuses = []
     waits = []
     with Sandbox() as sandbox:
@@ -46,7 +46,7 @@ def load() -> None:
 
 
 def plan() -> list[Webhook]:
-    """The webhooks of all calls, in the order in which they are due."""
+    """Return the webhooks of all calls, in the order in which they are due."""
     webhooks: list[Webhook] = []
     for number in range(RATE * LASTS):
         leg = str(uuid.uuid4())

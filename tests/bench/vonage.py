@@ -1,4 +1,4 @@
-"""The sandbox's Voice API in a process of its own, so that its CPU time counts for no one."""
+"""Run the sandbox's Voice API in another process, so that its CPU time is not counted."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from sandbox.voice_api import Connection, VoiceApi, to_json
 
 
 class Obliging(Connection):
-    """Starts audio in any leg, for whoever has the right token."""
+    """Starts audio in any leg, if the token is right."""
 
     def respond(self, asked: Asked) -> Response:
-        """Answer as where the leg is on the line. [Voice API]"""
+        """Answer as for a leg that is on the line. [Voice API]"""
         uuid = asked.path.split("/")[3]
         return to_json(200, {"message": "Stream started", "uuid": uuid})
 
 
 @contextmanager
 def serve_voice_api(folder: str) -> Iterator[dict[str, str]]:
-    """Serve it while the block lasts; gives what the environment of an app needs for it."""
+    """Serve it while the block lasts, and yield the settings that an app needs for it."""
     spawning = multiprocessing.get_context("spawn")
     ours, theirs = spawning.Pipe()
     process = spawning.Process(target=serve, args=[folder, theirs])
@@ -57,7 +57,7 @@ def serve(folder: str, pipe: Any) -> None:
 
 
 def write_bundle(folder: str, certificate: str) -> str:
-    """The path of a file with the certificates of a real machine, and this one.
+    """Write a file with the certificates of a real machine and this one, and return its path.
 
     Reading them is most of what a new connection costs.
     """

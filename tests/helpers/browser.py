@@ -26,7 +26,7 @@ FindWithAxe = Callable[[Page], list[str]]
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests."""
+    """Start one browser for all tests."""
     path = need("chromium")
     quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     # A process ready for the next site, and a frame for each address: an eighth of all the work.
@@ -39,9 +39,9 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def open_tab(chromium: Browser) -> OpenTab:
-    """Return a function for the tab with script, or without, which is kept: opening one is slow.
+    """Return a function that returns the tab with script, or the one without.
 
-    Tests may move their clocks ahead.
+    Both are kept, since opening one is slow. Tests may move their clocks ahead.
     """
 
     @cache
@@ -56,7 +56,7 @@ def open_tab(chromium: Browser) -> OpenTab:
 
 @pytest.fixture
 def visit(open_tab: OpenTab) -> Iterator[Visit]:
-    """Open an address in a window of this size; the tab is left when the test ends."""
+    """Return a function that opens an address in a window of this size."""
     used: set[Page] = set()
 
     def visit(
@@ -84,9 +84,9 @@ def visit(open_tab: OpenTab) -> Iterator[Visit]:
 
 @pytest.fixture(scope="session")
 def find_with_axe() -> FindWithAxe:
-    """What axe-core finds against a page on a dark phone and on a light screen.
+    """Return a function that lists axe-core's complaints, on a dark phone and a light screen.
 
-    What is wider than the window is found, too.
+    A page that is wider than the window is one, too.
     """
     if not AXE.exists() and os.environ.get("CI"):
         pytest.fail(f"{AXE} is missing: .ci/run installs it")
@@ -127,7 +127,7 @@ class HiddenTab:
             self.answers[message["id"]] = message["result"]["result"].get("value")
 
     def evaluate(self, script: str) -> Any:
-        """What a script gives that runs as if somebody had clicked."""
+        """Run a script as if after a click, and return its value."""
         number = next(self.numbers)
         params = {"expression": script, "userGesture": True, "returnByValue": True}
         message = {"id": number, "method": "Runtime.evaluate", "params": params}

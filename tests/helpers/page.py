@@ -1,4 +1,4 @@
-"""What somebody does on the page, and where to look on it."""
+"""Do on the page what an operator does, and find its parts."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ WITH_PASSWORD = {**FROM_ELSEWHERE, "Authorization": f"Basic {PASSWORD}"}
 
 
 def read(sandbox: InProcess, path: str = "/", **headers: str) -> requests.Response:
-    """Get a page as a browser does, but without one."""
+    """Request a page with a browser's headers."""
     return requests.get(sandbox.app_url + path, headers={**HTML, **headers}, timeout=20)
 
 
 def words(response: requests.Response) -> str:
-    """The words of a page, a space between each two."""
+    """Return the words of a page, with single spaces."""
     text = html.unescape(re.sub("<[^<>]*>", "", response.text))
     return " ".join(text.split())
 
@@ -39,51 +39,51 @@ def press(page: Page, button: str) -> None:
 
 
 def pass_a_second(page: Page) -> None:
-    """Move the tab's clock ahead by a second, so that the page asks for what is new."""
+    """Move the tab's clock ahead by a second, so that the page renews itself."""
     page.clock.run_for(1_000)
 
 
 def refresh(page: Page) -> None:
-    """Let a second pass, and wait until the page has shown what is new."""
+    """Let a second pass, and wait until the page has renewed itself."""
     shown = page.locator("#main").get_attribute("data-now")
     pass_a_second(page)
     page.locator(f"#main:not([data-now='{shown}'])").wait_for(state="attached")
 
 
 def fill(sandbox: InProcess, callers: int = 40) -> None:
-    """Put so many callers on the line, whom Vonage does not know."""
+    """Put callers on the line that Vonage does not know."""
     for number in range(callers):
         leg = Leg(str(uuid.uuid4()), f"14155550{number:03}", None, AUDIO, CONFERENCE, time.time())
         sandbox.store.join(leg)
 
 
 def caller(page: Page, number: str) -> Locator:
-    """The entry of one caller in the list."""
+    """Return the entry of one caller in the list."""
     return page.get_by_role("listitem").filter(has=page.get_by_text(number, exact=True))
 
 
 def answer(page: Page) -> Locator:
-    """The answer to a press, or to the request that opened the page."""
+    """Return the answer to a press, or to the request that opened the page."""
     return page.locator("#answer")
 
 
 def said(page: Page) -> Locator:
-    """What went wrong with a press, or with the request that opened the page."""
+    """Return what went wrong with a press, or with the request that opened the page."""
     return page.locator("#answer").get_by_role("alert")
 
 
 def happened(page: Page) -> Locator:
-    """The lines of what happened, the newest first."""
+    """Return the lines of what happened, the newest first."""
     return page.get_by_role("log").get_by_role("listitem")
 
 
 def trouble(page: Page) -> Locator:
-    """What is said where the page cannot renew itself."""
+    """Return the banner of a page that cannot renew itself."""
     return page.get_by_role("status")
 
 
 def top(element: Locator) -> float:
-    """How far down it begins, in pixels."""
+    """Return how far down an element begins, in pixels."""
     box = element.bounding_box()
     assert box is not None
     return box["y"]

@@ -1,4 +1,4 @@
-"""Sandboxes with the settings that a test asks for, to dial and to look at."""
+"""Sandboxes whose app has the settings that a test needs, in this process or in its own."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from voice import Voice
 
 @cache
 def read_private_key(text: str) -> RSAPrivateKey | None:
-    """Return the key in a setting, which takes a twentieth of a second, once for all tests."""
+    """Parse a private key once for all tests: each time takes a twentieth of a second."""
     return Config.from_text({"VONAGE_PRIVATE_KEY": text}).VONAGE_PRIVATE_KEY
 
 
 class InProcess(FaultySandbox):
-    """A sandbox whose app runs in this process, behind a real socket: it starts 50 times as fast.
+    """A sandbox whose app runs in this process, behind a real socket, and so starts faster.
 
     `flask` is the app. Its log goes to `log` while a test uses the sandbox.
     """
@@ -58,7 +58,7 @@ class InProcess(FaultySandbox):
 
     @cached_property
     def handler(self) -> logging.Handler:
-        """Writes to `log`; closed with the app, it opens the file again with the next line."""
+        """Writes to `log`. Closed with the app; the next line opens the file again."""
         handler = logging.FileHandler(self.log)
         # Playwright's tasks run in this process, too; asyncio may say that one was not finished.
         handler.addFilter(lambda record: record.name != "asyncio")
@@ -73,18 +73,18 @@ class InProcess(FaultySandbox):
 
     @property
     def lines(self) -> list[str]:
-        """The lines of the log, without their time."""
+        """The lines of the log, without their times."""
         return [line.partition("] ")[2] for line in self.log.read_text().splitlines()]
 
     def limit(self, api_host: str | None = None, **limits: Any) -> None:
-        """Let the app wait for Vonage for less long than it would, or ask at another host."""
+        """Replace the app's Voice by one with shorter time limits, or with another API host."""
         config: Config = self.flask.extensions["config"]
         if api_host is not None:
             config = config.model_copy(update={"VONAGE_API_HOST": api_host})
         self.flask.extensions["voice"] = Voice(config, **limits)
 
     def dial_at(self, host: str) -> str:
-        """Put a leg on the line whose webhook came in at another host; gives its uuid."""
+        """Put a leg on the line whose webhook came in at another host, and return its uuid."""
         leg = str(uuid.uuid4())
         given = {"uuid": leg, "from": "447700900123"}
         self.webhook("answer", given, **{"X-Forwarded-Host": host}).raise_for_status()
@@ -92,20 +92,20 @@ class InProcess(FaultySandbox):
 
     @property
     def live(self) -> list[str]:
-        """The uuids of those who are on the line, the one that joined last first."""
+        """The uuids of the legs on the line, the one that joined last first."""
         return [leg.uuid for leg in self.store.live()]
 
     @property
     def notes(self) -> dict[str, AudioNote | None]:
-        """What is known of the audio of each."""
+        """What is known of each leg's audio, by uuid."""
         return {leg.uuid: leg.audio for leg in self.store.live()}
 
     def told(self) -> list[News]:
-        """What happened since the test began, the newest first."""
+        """Return what happened since the test began, the newest first."""
         return [line for line in self.store.news() if line.at >= self._clean_since]
 
     def clear(self) -> None:
-        """Take everybody off the line, and forget what happened, was asked and was logged."""
+        """Hang up every call, and forget faults, requests, the log and the list of calls."""
         self.faults, self.latency = [], 0.0
         self.released.set()
         self.hang_up_all()
@@ -127,13 +127,13 @@ Process = Callable[..., FaultySandbox]
 
 @pytest.fixture(scope="session")
 def account() -> Account:
-    """One set of throw-away credentials, since making a key takes a while."""
+    """Create one set of throw-away credentials for all tests: making a key is slow."""
     return Account()
 
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """One certificate for every sandbox, which this process trusts, as the app runs in it."""
+    """Create one certificate for every sandbox, and let this process trust it."""
     files = make_certificate(tmp_path_factory.mktemp("certificate"))
     os.environ["REQUESTS_CA_BUNDLE"] = files[0]
     return files
@@ -141,9 +141,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 @pytest.fixture(scope="session")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the server and the sandbox, for processes to run.
+    """Copy the server and the sandbox, for processes to run.
 
-    Beside it is nothing of whoever runs the tests: no `.env`, no key, no list of calls.
+    The copy has no `.env`, no key and no list of calls beside it.
     """
     folder = tmp_path_factory.mktemp("copy")
     for file in FOLDER.glob("*.py"):
@@ -156,7 +156,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[dict[str, InProcess]]:
-    """The sandboxes that run already, by their settings."""
+    """Keep the sandboxes of a test file, by their settings, and stop them at its end."""
     sandboxes: dict[str, InProcess] = {}
     yield sandboxes
     with ThreadPoolExecutor(16) as pool:  # each waits until its servers have looked up
@@ -167,10 +167,10 @@ def running() -> Iterator[dict[str, InProcess]]:
 def start(
     account: Account, certificate: tuple[str, str], running: dict[str, InProcess]
 ) -> Iterator[StartSandbox]:
-    """Give a sandbox whose app has these settings; when the test ends, everybody hangs up.
+    """Return a function that starts a sandbox whose app has these settings.
 
-    Tests with the same settings share it, one after the other, but for a `fresh` one, which a
-    test may change or break.
+    Tests with the same settings share it, one after the other, and it is cleared after each. A
+    test may change or break a `fresh` one.
     """
     with ExitStack() as stack:
 
@@ -200,13 +200,13 @@ def stream(start: StartSandbox) -> InProcess:
 
 @pytest.fixture
 def conference(start: StartSandbox) -> InProcess:
-    """The app as it is with nothing but credentials: callers meet in the conference."""
+    """Start the app with nothing but credentials: callers meet in the conference."""
     return start()
 
 
 @pytest.fixture
 def process(copy: Path, account: Account, certificate: tuple[str, str]) -> Iterator[Process]:
-    """Give a sandbox whose app runs as a process of its own, as its users run it."""
+    """Return a function that starts a sandbox whose app is a process, as its users run it."""
     with ExitStack() as stack:
 
         def process(command: list[str] | None = None, **settings: str) -> FaultySandbox:
@@ -224,21 +224,21 @@ def process(copy: Path, account: Account, certificate: tuple[str, str]) -> Itera
 
 @pytest.fixture(scope="session")
 def stub(account: Account, certificate: tuple[str, str]) -> Iterator[StubbedSandbox]:
-    """One for all tests that look at the sandbox from the app's side."""
+    """Start one sandbox for all tests that look at it from the app's side."""
     with StubbedSandbox(account=account, certificate_files=certificate) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def sandbox(stub: StubbedSandbox) -> Iterator[StubbedSandbox]:
-    """A sandbox whose app answers with a conference, unless a test says otherwise."""
+    """Lend that sandbox to a test, which may replace the conference as its app's answer."""
     yield stub
     stub.reset()
 
 
 @contextmanager
 def replaced_by_a_folder(database: Path) -> Iterator[str]:
-    """Break a list of calls; gives what is then said of it."""
+    """Break a list of calls, and yield the sentence that then reports it."""
     aside = database.rename(database.with_suffix(".aside"))
     database.mkdir()
     yield f"The list of calls in {database} is unavailable"
@@ -247,11 +247,11 @@ def replaced_by_a_folder(database: Path) -> Iterator[str]:
 
 
 def browse(sandbox: FaultySandbox, path: str, **parameters: str) -> requests.Response:
-    """Open a page of the app at localhost, as whoever runs the server does."""
+    """Open a page of the app at localhost, as the operator does."""
     return requests.get(sandbox.app_url + path, params=parameters, timeout=20)
 
 
 def error_of(response: requests.Response, status: int) -> str:
-    """The sentence of an error, which must have this status."""
+    """Check the status of an error, and return its sentence."""
     assert response.status_code == status, response.text
     return str(response.json()["error"])

@@ -24,7 +24,7 @@ from tests.helpers.waiting import wait_until
 
 
 def need(program: str) -> str:
-    """The path of a program; skips without it, but in CI that is a failure."""
+    """Return the path of a program. Without it, skip the test, or fail it in CI."""
     path = shutil.which(program)
     if path is None and os.environ.get("CI"):
         pytest.fail(f"{program} is missing: .ci/run installs it")
@@ -35,7 +35,7 @@ def need(program: str) -> str:
 
 @contextmanager
 def serve(server: BaseServer) -> Iterator[None]:
-    """Let a server serve from a thread as long as the block lasts."""
+    """Run a server in a thread as long as the block lasts."""
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield
@@ -46,7 +46,7 @@ def serve(server: BaseServer) -> Iterator[None]:
 
 @contextmanager
 def serve_folder(folder: Path) -> Iterator[str]:
-    """Serve a folder's files on this machine, as a site elsewhere would; gives its address."""
+    """Serve a folder's files, as another site would, and yield its address."""
     handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     with serve(server):
@@ -78,14 +78,14 @@ class RedisServer:
                 return False
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it, as a crash would."""
         self.process.kill()
         self.process.wait()
 
 
 @contextmanager
 def run_redis(*options: str) -> Iterator[RedisServer]:
-    """A Redis as long as the block lasts."""
+    """Run a Redis as long as the block lasts."""
     server = RedisServer(*options)
     try:
         server.start()
@@ -96,7 +96,7 @@ def run_redis(*options: str) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    """A Redis for the tests that only use it."""
+    """Run one Redis for the tests that do not break it, and yield its URL."""
     with run_redis() as server:
         yield server.url
 
@@ -121,7 +121,7 @@ class Forwarder(ThreadingTCPServer):
         self.address = f"localhost:{self.server_address[1]}"
 
     def fall_silent(self) -> None:
-        """Let the connections that are open carry nothing any more, as a firewall does."""
+        """Drop what arrives on the connections that are open, as a firewall does."""
         self.silent.set()
         self.silent = threading.Event()
 
@@ -159,7 +159,7 @@ class Carrier(StreamRequestHandler):
 
 @contextmanager
 def run_forwarder(port: int, *, is_proxy: bool = False) -> Iterator[Forwarder]:
-    """A forwarder to this port as long as the block lasts."""
+    """Run a forwarder to this port as long as the block lasts."""
     forwarder = Forwarder(port, is_proxy=is_proxy)
     with serve(forwarder):
         yield forwarder
@@ -167,7 +167,7 @@ def run_forwarder(port: int, *, is_proxy: bool = False) -> Iterator[Forwarder]:
 
 @pytest.fixture
 def connected(start: StartSandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
-    """The hosts that the app of `regions` has connected to, with their ports."""
+    """Collect the hosts, with their ports, that the app of `regions` connects to."""
     with run_forwarder(start(VONAGE_API_HOST="").api_port, is_proxy=True) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
         monkeypatch.setenv("NO_PROXY", "localhost")
@@ -176,5 +176,5 @@ def connected(start: StartSandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 @pytest.fixture
 def regions(start: StartSandbox, connected: set[str]) -> InProcess:
-    """The app that follows each call to its region: the Voice API has Vonage's own names."""
+    """Start an app that follows each call to its region, at the names of Vonage's own hosts."""
     return start(VONAGE_API_HOST="")

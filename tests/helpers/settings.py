@@ -1,4 +1,4 @@
-"""The names of the settings, a place to read them from, and what is said of wrong ones."""
+"""The names of the settings, a folder to read them from, and the message about a wrong one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from config import Config, ConfigError
 
 SETTINGS = list(Config.model_fields)
 
-# An empty setting is unset, and wins over .env: whoever runs the tests may have one.
+# An empty setting is unset, and wins over a .env beside the app.
 os.environ.update(dict.fromkeys(SETTINGS, ""))
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder in place of the app's, and no setting in the environment."""
+    """Put an empty folder in the app's place, and leave no setting in the environment."""
     monkeypatch.setattr("config.FOLDER", tmp_path)
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def problem(name: str, value: str) -> str:
-    """The one sentence about a setting that is wrong."""
+    """Return the one sentence about a setting that is wrong."""
     with pytest.raises(ConfigError) as wrong:
         Config.from_text({name: value})
     [sentence] = wrong.value.problems

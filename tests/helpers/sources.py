@@ -1,4 +1,4 @@
-"""What the rules of the sandbox come from, and how tests have them in tables."""
+"""The sources of the sandbox's rules, and a way to test rules from a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for what a test expects."""
+"""Wait for what a test expects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 def wait_until(look: Callable[[], Value], what: str = "it", seconds: float = 10) -> Value:
-    """Look often, until there is something to see; gives that, or fails."""
+    """Look until something is there, and return it; fail after some seconds."""
     end = time.monotonic() + seconds
     seen = look()
     while not seen:

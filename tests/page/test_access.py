@@ -1,4 +1,4 @@
-"""The page is for whoever runs the server: no one else's page or name gets anything done in it."""
+"""The page is for the operator: no other site and no caller's name can act in it."""
 
 from __future__ import annotations
 

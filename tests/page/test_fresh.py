@@ -1,4 +1,4 @@
-"""How the page keeps itself fresh: it asks each second, and changes only what differs."""
+"""The page renews itself each second, and changes only what differs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ADDRESSES = """["href", "src", "action", "formaction"].flatMap(name =>
 
 @pytest.fixture
 def own(start: StartSandbox) -> InProcess:
-    """An app of one's own, whose store, at `database`, a test may break."""
+    """Start an app whose store a test may break."""
     return start(fresh=True)
 
 

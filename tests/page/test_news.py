@@ -1,4 +1,4 @@
-"""What happened, on the page: the same lines in every tab, without script, and after a reload."""
+"""What happened: the same lines in every tab, without script, and after a reload."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TIME = "[0-9]{2}:[0-9]{2}:[0-9]{2}"
 
 
 def expect_lines(page: Page, *lines: str) -> None:
-    """These are all lines, each with its time."""
+    """Check that these are all lines, each with its time."""
     expect(happened(page)).to_have_text([re.compile(f"^{TIME} {line}$") for line in lines])
 
 
@@ -132,7 +132,7 @@ def test_the_answer_to_a_press_stays_until_the_next(conference: InProcess, visit
 def test_an_answer_that_a_newer_one_has_overtaken_changes_nothing(
     conference: InProcess, visit: Visit, is_late: bool
 ) -> None:
-    """Of a renewal that is held back, and of the answer to a press."""
+    """Either a renewal is held back, or the answer to a press is late."""
     call = conference.dial(CALLER)
     page = visit("about:blank")
     page.clock.pause_at(page.evaluate("Date.now()") / 1_000 + 1)  # no renewals but those below

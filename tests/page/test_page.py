@@ -1,4 +1,4 @@
-"""The page, in a real browser: what somebody with a phone at one ear sees and presses."""
+"""The page, in a real browser: what an operator sees and presses."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ POSITIONS = """[...new Set([...document.querySelectorAll('body, body *')].map(on
 
 
 def filled_buttons(page: Page) -> list[str]:
-    """The names of the buttons that are filled with colour."""
+    """Return the names of the buttons that are filled with colour."""
     filled = []
     for button in page.get_by_role("button").all():
         colour = button.evaluate("button => getComputedStyle(button).backgroundColor")
@@ -254,7 +254,7 @@ def test_what_comes_of_a_button_far_down_is_in_view(conference: InProcess, visit
 
 
 def test_without_script_the_page_works_by_reloading(start: StartSandbox, visit: Visit) -> None:
-    """With the password, as from elsewhere."""
+    """The operator is elsewhere, and has the password."""
     sandbox = start(STREAM_PASSWORD="let me in")
     page = visit(sandbox.app_url, script=False, headers=WITH_PASSWORD)
     one, other = sandbox.dial(CALLER), sandbox.dial()

@@ -1,4 +1,4 @@
-"""What the page says of setting up: settings that are missing, and how to connect a number."""
+"""What the page says about setup: settings that are missing, and how to connect a number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.helpers.sandboxes import InProcess, StartSandbox
 
 @pytest.fixture
 def bare(start: StartSandbox) -> InProcess:
-    """The app with nothing set up."""
+    """Start the app with nothing set up."""
     return start(VONAGE_APPLICATION_ID="", VONAGE_PRIVATE_KEY="", VONAGE_SIGNATURE_SECRET="")
 
 
