@@ -90,10 +90,6 @@ def check_own_url(value: str) -> str:
     return url
 
 
-def check_uuid(value: str) -> str:
-    return str(UUID(value))
-
-
 def check_api_host(value: str) -> str:
     if not is_host(value):
         raise ValueError
@@ -148,7 +144,7 @@ def read_key_file(path: str) -> str:
 Text = Annotated[str, Field(min_length=1)]  # with any limit, pydantic refuses what is not UTF-8
 Word = Annotated[str, Field(pattern="^[!-~]+$")]
 Printable = Annotated[str, Field(pattern="^[ -~]+$")]
-Uuid = Annotated[str, After(check_uuid)]
+Uuid = Annotated[str, After(UUID), After(str)]
 Key = Annotated[RSAPrivateKey, BeforeValidator(read_private_key)]
 ApiHost = Annotated[str, After(check_api_host)]
 PublicUrl = Annotated[str, After(check_public_url)]
@@ -161,12 +157,8 @@ Level = Annotated[float, Field(ge=-1, le=1, multiple_of=0.1)]
 
 def without_secrets(value: str) -> str:
     """Return a wrong value for a message: without a password in an address, and its query."""
-    _, sign, address = value.rpartition("@")
-    if sign:
-        value = f"…@{address}"
-    value, sign, _ = value.partition("?")
-    if sign:
-        value += "?…"
+    value = re.sub(r"^.*@", "…@", value, flags=re.DOTALL)
+    value = re.sub(r"\?.*", "?…", value, flags=re.DOTALL)
     return value[:SHOWN]
 
 
@@ -175,11 +167,7 @@ def setting(must_be: str, default: Any = None, **limits: Any) -> Any:
     return Field(default, description=must_be, **limits)
 
 
-class Checked(BaseModel, frozen=True, arbitrary_types_allowed=True):
-    """Values that `check` has checked."""
-
-
-Model = TypeVar("Model", bound=Checked)
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def check(model: type[Model], values: Mapping[str, str]) -> Model:
@@ -191,7 +179,7 @@ def check(model: type[Model], values: Mapping[str, str]) -> Model:
     raise ConfigError(problems)  # without the cause, which quotes secrets
 
 
-def describe(model: type[Checked], problem: Any, values: Mapping[str, str]) -> str:
+def describe(model: type[BaseModel], problem: Any, values: Mapping[str, str]) -> str:
     """Return what one value must be, what it is unless it is a secret, and why it is refused."""
     name = problem["loc"][0]
     field = model.model_fields[name]
@@ -204,7 +192,7 @@ def describe(model: type[Checked], problem: Any, values: Mapping[str, str]) -> s
     return f"{sentence}."
 
 
-class Audio(Checked):
+class Audio(BaseModel, frozen=True):
     """What to play, how often, and how loud; None is the leg's own music, or Vonage's default."""
 
     url: PublicUrl | None = setting(PUBLIC)
@@ -212,15 +200,13 @@ class Audio(Checked):
     level: Level | None = setting(LEVEL)
 
 
-class Config(Checked):
+class Config(BaseModel, frozen=True, arbitrary_types_allowed=True):
     """The settings, named as in the environment; `.env.example` says where to find each value."""
 
     VONAGE_APPLICATION_ID: Uuid | None = setting("a UUID, as on the application's page")
     VONAGE_PRIVATE_KEY: Key | None = setting("the path or the text of Vonage's key", repr=False)
     VONAGE_SIGNATURE_SECRET: Word | None = setting("one word of printable ASCII", repr=False)
-    VONAGE_API_HOST: ApiHost | None = setting(
-        "a host such as api-us-3.vonage.com, without https://"
-    )
+    VONAGE_API_HOST: ApiHost | None = setting("a host such as api-us-3.vonage.com, no https://")
     ANSWER_WITH: Mode = setting("conversation or stream", "conversation")
     VOICE_STREAM_URL: PublicUrl | None = setting(PUBLIC)
     VOICE_STREAM_LOOP: Loop | None = setting(LOOP)
