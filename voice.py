@@ -31,8 +31,6 @@ from config import Audio, Config, is_public
 from incoming import clean
 
 DEFAULT_HOST = "api.nexmo.com"
-SILENCE = 5  # seconds that Vonage may take to answer
-DEADLINE = 14.0  # seconds, of the 15 that a request may take: the rest is for the list of calls
 ANSWER_TIME = 60  # seconds in which a leg that Vonage does not know may still be answered
 TRIES = 3  # at 429
 # Vonage takes 15 requests a second [Troubleshooting, Capacity]; at 14, a late one fits in.
@@ -52,12 +50,11 @@ class Outcome:
 class Voice:
     """The Voice API with the application's credentials.
 
-    A request may take `silence` seconds; `play` and `stop` take `deadline` seconds at most.
+    Vonage may be silent for `silence` seconds; `play` and `stop` take `deadline` seconds at most:
+    of the 15 that a request to us may take, the rest is for the list of calls.
     """
 
-    def __init__(
-        self, config: Config, *, silence: int = SILENCE, deadline: float = DEADLINE
-    ) -> None:
+    def __init__(self, config: Config, *, silence: int = 5, deadline: float = 14.0) -> None:
         self._config = config
         self._silence = silence
         self._deadline = deadline
@@ -98,12 +95,11 @@ class Voice:
                 # The SDK's get_call refuses a call whose `from` is null.
                 http = client.http_client
                 call: Any = http.get(http.api_host, f"/v1/calls/{leg.uuid}")
-                status = call["status"]
+                return call["status"] in ENDS
         except NoSuchLeg as error:
             return error.is_own_host
         except HTTPException:
             return False
-        return status in ENDS
 
     @contextmanager
     def client_for(self, leg: Leg) -> Iterator[Vonage]:
@@ -115,7 +111,11 @@ class Voice:
         host = self._config.VONAGE_API_HOST or leg.api_host or DEFAULT_HOST
         with self._lock:
             if host not in self._clients:
-                self._clients[host] = self._create_client(host)
+                # The SDK tries a closed connection again as often as its pool is large.
+                options = HttpClientOptions(
+                    api_host=host, timeout=self._silence, max_retries=0, pool_maxsize=5
+                )
+                self._clients[host] = Vonage(ParsedKeyAuth(self._config), options)
             client = self._clients[host]
         try:
             yield client
@@ -130,13 +130,6 @@ class Voice:
             raise GatewayTimeout(f"Vonage at {host} cannot be reached: {why}.") from None
         except (ValueError, TypeError, LookupError, RecursionError):
             raise BadGateway(f"Vonage at {host} returned an unexpected body.") from None
-
-    def _create_client(self, host: str) -> Vonage:
-        # The SDK tries a closed connection again as often as its pool is large.
-        options = HttpClientOptions(
-            api_host=host, timeout=self._silence, max_retries=0, pool_maxsize=5
-        )
-        return Vonage(ParsedKeyAuth(self._config), options)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -192,10 +185,7 @@ class Voice:
                 return Outcome(leg, began, error)
 
     def _wait_for_begin(self, until: float) -> float:
-        """Wait for this request's turn, SPACING seconds after the one before.
-
-        Return when that is, in seconds since 1970; raise GatewayTimeout if it is too late.
-        """
+        """Wait until SPACING after the request before; return the time, or raise GatewayTimeout."""
         with self._lock:
             begin = max(self._next_request, time.monotonic())
             if begin > until:
@@ -214,8 +204,7 @@ class ParsedKeyAuth(Auth):
         self.tokens = JwtClient(str(config.VONAGE_APPLICATION_ID), key)
 
     def generate_application_jwt(self, claims: Any = None) -> bytes:
-        token: bytes = self.tokens.generate_application_jwt(claims)
-        return token
+        return self.tokens.generate_application_jwt(claims)
 
 
 class NoSuchLeg(Conflict):
