@@ -9,7 +9,7 @@ import time
 import warnings
 from threading import Thread
 
-from flask import Flask, Response, current_app, jsonify, request
+from flask import Flask, Response, current_app, jsonify, make_response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, ServiceUnavailable
 from werkzeug.serving import make_server
 
@@ -128,7 +128,7 @@ def show_error(error: HTTPException) -> Response:
         reason += f" ({error.__cause__})"
     log.warning("%s %s: %s %s", request.method, request.path[:KEPT], error.code, reason)
     if wants_page(request):
-        response = player.show_error(error, sentence)
+        response = make_response(player.show_error(error, sentence))
     else:
         response = jsonify(error=sentence)
     response.status_code = error.code or 500

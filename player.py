@@ -4,8 +4,9 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from typing import Any
 
-from flask import Blueprint, Response, current_app, jsonify, make_response, render_template, request
+from flask import Blueprint, current_app, render_template, request
 from werkzeug.exceptions import BadRequest, Conflict, HTTPException, NotFound, ServiceUnavailable
 
 from calls import AudioNote, Calls, Leg, News, key
@@ -26,17 +27,14 @@ class WrongAddress(BadRequest):
 
 
 @blueprint.get("/")
-def page() -> Response:
+def page() -> str:
     """Show the legs on the line, what happened, and what is not set up yet."""
     return show_page()
 
 
 @blueprint.route("/stream", methods=METHODS)
-def stream() -> Response:
-    """Play the audio into the active call.
-
-    The parameters `uuid`, `url`, `loop` and `level` are for this request only.
-    """
+def stream() -> str | dict[str, Any]:
+    """Play the audio into the active call, as the parameters of this request say."""
     calls: Calls = current_app.extensions["calls"]
     voice: Voice = current_app.extensions["voice"]
     with voice.turn():  # also while a body comes in: one that never ends takes no other thread
@@ -49,7 +47,7 @@ def stream() -> Response:
 
 
 @blueprint.route("/stream/stop", methods=METHODS)
-def stop() -> Response:
+def stop() -> str | dict[str, Any]:
     """Stop the audio in the active call, or in the leg that `uuid` names."""
     calls: Calls = current_app.extensions["calls"]
     voice: Voice = current_app.extensions["voice"]
@@ -106,7 +104,7 @@ def active_legs(live: list[Leg]) -> list[Leg]:
     return [leg for leg in live if leg.conference == live[0].conference]
 
 
-def report(done: str, audio: AudioNote, outcomes: Sequence[Outcome]) -> Response:
+def report(done: str, audio: AudioNote, outcomes: Sequence[Outcome]) -> str | dict[str, Any]:
     """Say in one sentence what was done: in the log, in the news, and in the answer.
 
     Raise the error to answer with if no leg was reached.
@@ -123,7 +121,7 @@ def report(done: str, audio: AudioNote, outcomes: Sequence[Outcome]) -> Response
     check_any_reached(outcomes)
     if wants_page(request):
         return show_page(message=news)
-    return jsonify(message=sentence, legs=[as_json(outcome) for outcome in outcomes])
+    return {"message": sentence, "legs": [as_json(outcome) for outcome in outcomes]}
 
 
 def as_json(outcome: Outcome) -> dict[str, str]:
@@ -147,10 +145,9 @@ def reason_of(error: HTTPException) -> str:
 
 
 def save(audio: AudioNote, outcomes: Sequence[Outcome], news: News) -> None:
-    """Keep what became of each leg, and the line of what happened.
+    """Keep what became of each leg, and the line of what happened; if the store fails, log that.
 
-    If the store fails, the request does not. Vonage may have reported newer audio meanwhile:
-    `outcome.at` keeps this from replacing it.
+    `outcome.at` keeps a note from replacing what Vonage has reported meanwhile.
     """
     calls: Calls = current_app.extensions["calls"]
     try:
@@ -194,11 +191,10 @@ def check_any_reached(outcomes: Sequence[Outcome]) -> None:
 # The page
 
 
-def show_page(*, message: str = "", error: str = "", address_error: str = "") -> Response:
-    """Return the page, with the answer to a press.
+def show_page(*, message: str = "", error: str = "", address_error: str = "") -> str:
+    """Return the page with the answer to a press; while the list is unavailable, only the answer.
 
-    While the list of calls is unavailable, an answer stands alone; without one, raise
-    ServiceUnavailable.
+    If there is no answer to show either, raise ServiceUnavailable.
     """
     config: Config = current_app.extensions["config"]
     calls: Calls = current_app.extensions["calls"]
@@ -209,9 +205,8 @@ def show_page(*, message: str = "", error: str = "", address_error: str = "") ->
     except ServiceUnavailable:
         if not message and not error_alone:
             raise
-        html = render_template("alone.html", message=message, error=error_alone, is_let_in=True)
-        return make_response(html)
-    html = render_template(
+        return render_template("alone.html", message=message, error=error_alone, is_let_in=True)
+    return render_template(
         "page.html",
         config=config,
         callers=len(live),
@@ -224,15 +219,14 @@ def show_page(*, message: str = "", error: str = "", address_error: str = "") ->
         is_let_in=True,
         now=time.time(),
     )
-    return make_response(html)
 
 
-def show_error(error: HTTPException, sentence: str) -> Response:
+def show_error(error: HTTPException, sentence: str) -> str:
     """Return the page with an error, which stands alone for visitors who are not let in."""
     if isinstance(error, WrongAddress):
         return show_page(address_error="Use a public http or https address.")
     if request.endpoint is None or error.code in (401, 403, 500):
-        return make_response(render_template("alone.html", error=sentence))
+        return render_template("alone.html", error=sentence)
     return show_page(error=sentence)
 
 
