@@ -8,7 +8,6 @@ from contextlib import suppress
 from hashlib import sha256
 from threading import Lock
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import jwt
 from flask import Request, abort, redirect
@@ -45,10 +44,7 @@ reading_unsigned = Lock()
 
 
 def check_vonage(request: Request, config: Config) -> None:
-    """Let in Vonage's webhooks; without a signature secret, all but what other sites cause.
-
-    Raise Unauthorized or Forbidden; ServiceUnavailable for a second unsigned RTC event at a time.
-    """
+    """Let in Vonage's webhooks; raise Unauthorized, Forbidden or ServiceUnavailable."""
     # Without a secret, any page in somebody's browser could put callers on the line.
     if request.headers.get("Sec-Fetch-Site") in FOREIGN:
         raise Forbidden("Another site's page caused this request.")
@@ -127,11 +123,7 @@ def check_payload(claims: dict[str, Any], body: bytes) -> None:
 
 
 def check_operator(request: Request, config: Config) -> None:
-    """Let in the operator: by the password or, without one, on this machine only.
-
-    Raise Forbidden or Unauthorized, also for what other sites cause and for prefetches. Read no
-    body.
-    """
+    """Let in only the operator, without reading a body; raise Forbidden or Unauthorized."""
     check_prefetch(request)
     check_source(request, config)
     if config.STREAM_PASSWORD is not None:
@@ -141,10 +133,7 @@ def check_operator(request: Request, config: Config) -> None:
 
 
 def check_source(request: Request, config: Config) -> None:
-    """Refuse what another site's page caused, except for a link to the page.
-
-    Redirect a link to /stream or /stream/stop to the page, where Play is.
-    """
+    """Refuse what another site's page caused, except for links: they lead to the page."""
     source = find_source(request)
     is_link = is_navigation(request) and request.headers.get("Sec-Fetch-Site") in FOREIGN
     # At a plain http address of another machine, a foreign page can leave no trace.
@@ -167,16 +156,10 @@ def find_source(request: Request) -> Literal["own", "foreign", "none"]:
     page = request.headers.get("Origin") or request.headers.get("Referer")
     if page is None:
         return "none"
-    if is_at_host(page, request.headers.get("Host", "")):
+    host = page.lower().partition("://")[2].partition("/")[0]
+    if host == request.headers.get("Host", "").lower():
         return "own"
     return "foreign"
-
-
-def is_at_host(page: str, host: str) -> bool:
-    try:
-        return urlsplit(page).netloc.lower() == host.lower()
-    except ValueError:
-        return False
 
 
 def is_navigation(request: Request) -> bool:
@@ -210,7 +193,7 @@ def check_prefetch(request: Request) -> None:
 def check_password(request: Request, password: str) -> None:
     """Require the password, with any user name."""
     given = ""
-    with suppress(ValueError):  # Werkzeug's, for bytes that are not UTF-8
+    with suppress(ValueError):  # Werkzeug's, for characters that are not ASCII
         authorization = request.authorization
         if authorization is not None and authorization.type == "basic":
             given = authorization.password or ""
