@@ -1,13 +1,12 @@
 """What Vonage calls: the answer webhook, the event webhook, and the webhook of RTC's events."""
 
-import json
 import logging
 import re
 import time
 from datetime import datetime, timezone
 from typing import Any
 
-from flask import Blueprint, Response, current_app, request, url_for
+from flask import Blueprint, current_app, request, url_for
 from pydantic import TypeAdapter
 from werkzeug.exceptions import BadRequest, ServiceUnavailable
 
@@ -15,15 +14,7 @@ import ncco
 from calls import ENDS, MOST_LEGS, AudioNote, Calls, Leg, News
 from config import Config, is_public
 from guard import CLOCKS_MAY_DIFFER, check_vonage
-from incoming import (
-    as_object,
-    clean,
-    file_name,
-    is_uuid,
-    read_address,
-    read_parameters,
-    read_uuid,
-)
+from incoming import as_object, clean, file_name, is_uuid, read_address, read_parameters, read_uuid
 
 METHODS = ["GET", "POST"]
 MUSIC = "hold-music.mp3"
@@ -47,7 +38,7 @@ def check_sender() -> None:
 
 
 @blueprint.route("/answer", methods=METHODS, strict_slashes=False)
-def answer() -> Response | tuple[str, int]:
+def answer() -> list[dict[str, Any]] | tuple[str, int]:
     """Put the caller on the line, and say what to play. [Vonage, Webhook reference]"""
     config: Config = current_app.extensions["config"]
     given = read_parameters(request)
@@ -60,8 +51,7 @@ def answer() -> Response | tuple[str, int]:
     if leg.audio_url is None or not is_public(leg.audio_url):
         where = f"the audio's address ({leg.audio_url})"
         log.warning("leg %s: %s is not on the public internet: set PUBLIC_URL", leg.uuid, where)
-    actions = ncco.for_leg(config, leg, count)
-    return Response(json.dumps(actions), mimetype="application/json")
+    return ncco.for_leg(config, leg, count)
 
 
 @blueprint.route("/event", methods=METHODS, strict_slashes=False)
