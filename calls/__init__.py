@@ -3,16 +3,7 @@
 from calls.base import ENDS, MOST_LEGS, AudioNote, Calls, Leg, News, key
 from calls.sqlite import SqliteCalls
 
-__all__ = [
-    "ENDS",
-    "MOST_LEGS",
-    "AudioNote",
-    "Calls",
-    "Leg",
-    "News",
-    "key",
-    "open_calls",
-]
+__all__ = ["ENDS", "MOST_LEGS", "AudioNote", "Calls", "Leg", "News", "key", "open_calls"]
 
 
 def open_calls(url: str, application_id: str | None) -> Calls:
