@@ -21,13 +21,6 @@ from guard import check_operator
 from incoming import KEPT, LONGEST_BODY, printable, wants_page
 from voice import Voice
 
-# Windows' registry may say otherwise.
-TYPES = {
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".mp3": "audio/mpeg",
-    ".svg": "image/svg+xml",
-}
 # The endpoints that are open to others than the operator.
 OPEN = ("webhooks.answer", "webhooks.event", "webhooks.rtc", "static")
 # For what only the operator may see: not cached, not framed, no foreign script.
@@ -46,8 +39,10 @@ def create_app(config: Config | None = None) -> Flask:
     if config is None:
         config = Config.from_env()
     set_up_logging()
-    for ending, kind in TYPES.items():
-        mimetypes.add_type(kind, ending)
+    mimetypes.add_type("text/css", ".css")  # Windows' registry may say otherwise
+    mimetypes.add_type("text/javascript", ".js")
+    mimetypes.add_type("audio/mpeg", ".mp3")
+    mimetypes.add_type("image/svg+xml", ".svg")
 
     app = Flask(__name__, instance_path=str(FOLDER / "instance"))
     app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY + 1  # where Werkzeug cuts off
@@ -160,10 +155,7 @@ def main() -> int:
 
 
 def end_calls_from_before(app: Flask, started: float) -> None:
-    """Ask Vonage about the legs that joined before the start, and end those that are over.
-
-    Also log if the list of calls cannot be written. `started` is in seconds since 1970.
-    """
+    """Check that the list can be written, and end legs from before that Vonage says are over."""
     config: Config = app.extensions["config"]
     calls: Calls = app.extensions["calls"]
     voice: Voice = app.extensions["voice"]
