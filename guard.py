@@ -26,9 +26,7 @@ FROM_SCRIPT = "X-Page-Script"  # the header of the page's own script
 THIS_MACHINE = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?", re.IGNORECASE)
 FOREIGN = ("cross-site", "same-site")  # in Sec-Fetch-Site, which only browsers send
 PLAYERS = ("/stream", "/stream/stop")
-# Headers that announce a prefetch, and the words that do so.
-PURPOSE_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
-PURPOSES = ("prefetch", "prerender", "preview")
+PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 # How the names of headers begin that proxies and tunnels add.
 PROXY_HEADERS = (
     "forwarded",
@@ -184,10 +182,8 @@ def is_untraceable(request: Request) -> bool:
 
 def check_prefetch(request: Request) -> None:
     """Refuse what a browser requests before anyone has opened it."""
-    for name in PURPOSE_HEADERS:
-        purpose = request.headers.get(name, "").lower()
-        if any(word in purpose for word in PURPOSES):
-            raise Forbidden("Prefetch refused. Open this address yourself.")
+    if any(name in request.headers for name in PREFETCH_HEADERS):
+        raise Forbidden("Prefetch refused. Open this address yourself.")
 
 
 def check_password(request: Request, password: str) -> None:
