@@ -18,8 +18,6 @@ from pydantic import BaseModel, BeforeValidator, Field, HttpUrl, TypeAdapter, Va
 
 FOLDER = Path(__file__).resolve().parent
 ANY_URL = TypeAdapter(HttpUrl)
-HOST_LETTERS = re.compile(r"[\w.:\[\]-]+", re.ASCII)
-WEBHOOK_PATH = re.compile(r"/webhooks(/(answer|event|rtc))?$")
 LOOPBACK = re.compile(r"localhost|(::ffff:)?127\.[0-9.]+|::1", re.IGNORECASE)
 PRIVATE_SUFFIXES = (".localhost", ".local", ".internal")
 SHOWN = 80  # characters of a wrong value that a message shows
@@ -66,7 +64,7 @@ def is_public(url: str) -> bool:
 @lru_cache(maxsize=256)
 def is_host(value: str) -> bool:
     """Return whether this is a host, perhaps with a port, and nothing else."""
-    if not HOST_LETTERS.fullmatch(value):
+    if not re.fullmatch(r"[\w.:\[\]-]+", value, re.ASCII):
         return False
     try:
         ANY_URL.validate_python(f"https://{value}")  # [::::] and port 99999 cannot be
@@ -85,7 +83,7 @@ def check_own_url(value: str) -> str:
     if "?" in value or "#" in value:
         raise ValueError
     url = check_public_url(value).rstrip("/")
-    if WEBHOOK_PATH.search(url):
+    if re.search("/webhooks(/(answer|event|rtc))?$", url):
         raise ValueError("give the server's address, without the path of a webhook")
     return url
 
