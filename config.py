@@ -168,7 +168,7 @@ def setting(must_be: str, default: Any = None, **limits: Any) -> Any:
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def check(model: type[Model], values: Mapping[str, str]) -> Model:
+def check(model: type[Model], values: Mapping[str, Any]) -> Model:
     """Return a model with these values; raise ConfigError, which reports every invalid one."""
     try:
         return model.model_validate(values)
@@ -177,7 +177,7 @@ def check(model: type[Model], values: Mapping[str, str]) -> Model:
     raise ConfigError(problems)  # without the cause, which quotes secrets
 
 
-def describe(model: type[BaseModel], problem: Any, values: Mapping[str, str]) -> str:
+def describe(model: type[BaseModel], problem: Any, values: Mapping[str, Any]) -> str:
     """Return what one value must be, what it is unless it is a secret, and why it is refused."""
     name = problem["loc"][0]
     field = model.model_fields[name]
@@ -239,15 +239,6 @@ class Config(BaseModel, frozen=True, arbitrary_types_allowed=True):
     def from_text(cls, values: Mapping[str, str]) -> "Config":
         """Return these settings, "" for unset; raise ConfigError for invalid ones."""
         return check(cls, {name: value for name, value in values.items() if value})
-
-    @property
-    def audio(self) -> Audio:
-        """What `/stream` plays unless a request says otherwise."""
-        return Audio(
-            url=self.VOICE_STREAM_URL,
-            loop=self.VOICE_STREAM_LOOP,
-            level=self.VOICE_STREAM_LEVEL,
-        )
 
     def may_be_ours(self, application_id: object) -> bool:
         """Return whether this may be our application's ID: Vonage or the settings may lack it."""

@@ -73,15 +73,19 @@ def check_parameters(*known: str) -> None:
 def read_audio() -> Audio:
     """Return what to play: the settings, with url, loop and level as in this request."""
     config: Config = current_app.extensions["config"]
+    settings = {
+        "url": config.VOICE_STREAM_URL,
+        "loop": config.VOICE_STREAM_LOOP,
+        "level": config.VOICE_STREAM_LEVEL,
+    }
     given = {name: request.values[name] for name in AUDIO if name in request.values}
     try:
-        asked = check(Audio, given)
+        return check(Audio, {**settings, **given})
     except ConfigError as error:
         sentence = " ".join(error.problems)
         if "url" in request.form and len(given) == 1:
             raise WrongAddress(sentence) from None
         raise BadRequest(sentence) from None
-    return config.audio.model_copy(update=asked.model_dump(exclude_unset=True))
 
 
 def find_legs(live: list[Leg]) -> list[Leg]:
@@ -105,10 +109,7 @@ def active_legs(live: list[Leg]) -> list[Leg]:
 
 
 def report(done: str, audio: AudioNote, outcomes: Sequence[Outcome]) -> str | dict[str, Any]:
-    """Say in one sentence what was done: in the log, in the news, and in the answer.
-
-    Raise the error to answer with if no leg was reached.
-    """
+    """Log, keep and answer in one sentence what was done; raise an error if no leg was reached."""
     failures = group_failures(outcomes)
     sentence = f"{done} {count_callers(outcomes)}"
     news = "; ".join([sentence, *failures])
