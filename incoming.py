@@ -38,11 +38,7 @@ def read_parameters(request: Request) -> dict[str, Any]:
 
 
 def read_address(request: Request) -> str | None:
-    """Return the scheme and host that a request came in on; None if that is no address.
-
-    Tunnels and proxies name them in X-Forwarded-Proto and X-Forwarded-Host, of which the first
-    value counts.
-    """
+    """Return the scheme and host that a request came in on, before any proxy; None if invalid."""
     schemes = request.headers.get("X-Forwarded-Proto") or request.scheme
     hosts = request.headers.get("X-Forwarded-Host") or request.headers.get("Host", "")
     scheme = schemes.partition(",")[0].strip().lower()

@@ -85,11 +85,7 @@ class Voice:
         return self._for_each(legs, end)
 
     def is_over(self, leg: Leg) -> bool:
-        """Return whether Vonage says that the call has ended, or does not know it at its own host.
-
-        Unlike `/stream`, this asks about legs from before the start: a young one, too, has had
-        its time to be answered, or has lost its events.
-        """
+        """Return whether Vonage says that the call has ended, or its own host does not know it."""
         try:
             with self.client_for(leg) as client:
                 # The SDK's get_call refuses a call whose `from` is null.
@@ -97,17 +93,13 @@ class Voice:
                 call: Any = http.get(http.api_host, f"/v1/calls/{leg.uuid}")
                 return call["status"] in ENDS
         except NoSuchLeg as error:
-            return error.is_own_host
+            return error.is_own_host  # however young: its events may be lost
         except HTTPException:
             return False
 
     @contextmanager
     def client_for(self, leg: Leg) -> Iterator[Vonage]:
-        """Yield the SDK's client for a leg's host. Clients are kept, so connections are reused.
-
-        Raise what goes wrong in the SDK's call as NoSuchLeg, RateLimited, BadGateway or
-        GatewayTimeout.
-        """
+        """Yield the kept client for a leg's host; raise what fails in it as an HTTPException."""
         host = self._config.VONAGE_API_HOST or leg.api_host or DEFAULT_HOST
         with self._lock:
             if host not in self._clients:
@@ -165,10 +157,7 @@ class Voice:
         return outcomes
 
     def _ask(self, leg: Leg, until: float, request: Callable[[Leg], None]) -> Outcome:
-        """Make the request when it is its turn, and again if Vonage's rate limit is reached.
-
-        Any other exception than an HTTPException propagates.
-        """
+        """Make the request when it is its turn, and again if Vonage's rate limit is reached."""
         limited = 0
         while True:
             began = time.time()
