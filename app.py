@@ -100,7 +100,7 @@ def refuse_head() -> None:
 
 
 def add_headers(response: Response) -> Response:
-    """Let no one cache or frame what is only for the operator, or what does not exist."""
+    """Forbid caching and framing of what only the operator may see, and of unknown paths."""
     if request.endpoint not in OPEN:
         response.headers.update(PRIVATE)
     return response

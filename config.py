@@ -67,7 +67,7 @@ def is_host(value: str) -> bool:
     if not re.fullmatch(r"[\w.:\[\]-]+", value, re.ASCII):
         return False
     try:
-        ANY_URL.validate_python(f"https://{value}")  # [::::] and port 99999 cannot be
+        ANY_URL.validate_python(f"https://{value}")  # refuses [::::] and port 99999
     except ValidationError:
         return False
     return True
@@ -102,7 +102,7 @@ def check_calls_url(value: str) -> str:
     if scheme not in ("redis", "rediss"):
         raise ValueError
     try:
-        from redis import Redis  # a package that the app can do without
+        from redis import Redis  # an optional package
     except ImportError:
         raise ValueError("Redis needs a package: pip install redis") from None
     try:
@@ -154,7 +154,7 @@ Level = Annotated[float, Field(ge=-1, le=1, multiple_of=0.1)]
 
 
 def without_secrets(value: str) -> str:
-    """Return a wrong value for a message: without a password in an address, and its query."""
+    """Return an invalid value for a message, without an address's password and query."""
     value = re.sub(r"^.*@", "…@", value, flags=re.DOTALL)
     value = re.sub(r"\?.*", "?…", value, flags=re.DOTALL)
     return value[:SHOWN]

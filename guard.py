@@ -18,7 +18,7 @@ from config import LOOPBACK, Config
 from incoming import read_address, read_body, wants_page
 
 CLOCKS_MAY_DIFFER = 5 * 60  # seconds, either way
-# PyJWT has one leeway for iat and exp, so iat is checked here; the rest mean nothing to us.
+# PyJWT has one leeway for iat and exp, so iat is checked here; the rest are not used.
 LEFT_OUT = ("verify_iat", "verify_nbf", "verify_aud", "verify_sub", "verify_jti")
 OPTIONS: Any = {"require": ["iat"], **dict.fromkeys(LEFT_OUT, False)}
 BASIC = WWWAuthenticate("basic", {"realm": "Play audio into a call"})
@@ -27,7 +27,7 @@ THIS_MACHINE = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?", re.IGNO
 FOREIGN = ("cross-site", "same-site")  # in Sec-Fetch-Site, which only browsers send
 PLAYERS = ("/stream", "/stream/stop")
 PREFETCH_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
-# How the names of headers begin that proxies and tunnels add.
+# Prefixes of headers that proxies and tunnels add.
 PROXY_HEADERS = (
     "forwarded",
     "x-forwarded-",
@@ -43,7 +43,7 @@ reading_unsigned = Lock()
 
 def check_vonage(request: Request, config: Config) -> None:
     """Let in Vonage's webhooks; raise Unauthorized, Forbidden or ServiceUnavailable."""
-    # Without a secret, any page in somebody's browser could put callers on the line.
+    # Without a secret, any page in a browser could put callers on the line.
     if request.headers.get("Sec-Fetch-Site") in FOREIGN:
         raise Forbidden("Another site's page caused this request.")
     if config.VONAGE_SIGNATURE_SECRET is None:
@@ -85,7 +85,7 @@ def check_signature(request: Request, config: Config, secret: str) -> None:
 
 
 def read_claims(request: Request, secret: str) -> dict[str, Any]:
-    """Return what the one Bearer token says, which this secret signs and which has not expired."""
+    """Return the claims of the Bearer token, which must be signed with the secret and unexpired."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if not scheme:
         raise jwt.InvalidTokenError("no Authorization header")

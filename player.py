@@ -232,7 +232,7 @@ def show_error(error: HTTPException, sentence: str) -> str:
 
 
 def group_legs(live: list[Leg], config: Config) -> list[tuple[str | None, list[Leg], str]]:
-    """Return each conference with its callers, who joined last, last, and how many they are."""
+    """Return each conference with its callers, in the order they joined, and their count."""
     groups: dict[str | None, list[Leg]] = {}
     for leg in live:
         groups.setdefault(leg.conference, []).append(leg)
@@ -244,7 +244,7 @@ def group_legs(live: list[Leg], config: Config) -> list[tuple[str | None, list[L
 
 @blueprint.app_template_filter()
 def clock(at: float) -> str:
-    """Return seconds since 1970 as the server's time of day; script makes it the browser's."""
+    """Return seconds since 1970 as the server's time of day; the script shows the browser's."""
     return time.strftime("%H:%M:%S", time.localtime(at))
 
 

@@ -50,8 +50,8 @@ class Outcome:
 class Voice:
     """The Voice API with the application's credentials.
 
-    Vonage may be silent for `silence` seconds; `play` and `stop` take `deadline` seconds at most:
-    of the 15 that a request to us may take, the rest is for the list of calls.
+    Vonage may take `silence` seconds to answer; `play` and `stop` take `deadline` seconds at most,
+    of the 15 that a request to this server may take: the rest is for the list of calls.
     """
 
     def __init__(self, config: Config, *, silence: int = 5, deadline: float = 14.0) -> None:
@@ -65,7 +65,7 @@ class Voice:
         os.environ["NETRC"] = os.devnull  # requests would replace our token by ~/.netrc's password
 
     def play(self, legs: Sequence[Leg], audio: Audio) -> list[Outcome]:
-        """Start the audio in each leg, in place of what plays there. [Vonage, Voice API]"""
+        """Start the audio in each leg, replacing what plays there. [Vonage, Voice API]"""
 
         def start(leg: Leg) -> None:
             url = find_audio(leg, audio)
@@ -211,7 +211,7 @@ class RateLimited(ServiceUnavailable):
     """Vonage answered 429. `pause` is how many seconds to wait."""
 
     def __init__(self, response: Response) -> None:
-        self.pause = 1  # if it says nothing that can be read
+        self.pause = 1  # without a valid Retry-After
         with suppress(InvalidHeader, ValueError, OverflowError):
             wait = Retry().parse_retry_after(response.headers.get("Retry-After", "1"))
             self.pause = math.ceil(wait)
@@ -233,7 +233,7 @@ def find_audio(leg: Leg, audio: Audio) -> str:
 
 
 def first_cause(error: BaseException) -> BaseException:
-    """Return the error in which this one began: the socket's own."""
+    """Return the first error in the chain: the socket's own."""
     while error.__context__ is not None:
         error = error.__context__
     return error

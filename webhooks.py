@@ -162,7 +162,7 @@ def read_audio_note(kind: str, body: dict[str, Any]) -> AudioNote:
 
 
 def read_time(timestamp: object) -> float:
-    """Return a timestamp in seconds since 1970, or now if it is missing, invalid or to come."""
+    """Return a timestamp in seconds since 1970, or now if it is missing, invalid or ahead."""
     now = time.time()
     try:
         at = TIME.validate_python(timestamp)

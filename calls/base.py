@@ -14,7 +14,7 @@ ENDS = {"completed", "busy", "cancelled", "unanswered", "rejected", "failed", "t
 
 # "failed": Vonage could not play it. "unreached": the request to play or stop did not succeed.
 AudioState = Literal["over", "stopped", "unreached", "sent", "playing", "failed"]
-# Of two notes of one time, the later in this order counts: the old song stops as the new starts.
+# Of two notes with one time, the later in this order counts: the old song stops as the new starts.
 ORDER = (None, *get_args(AudioState))
 
 
@@ -35,7 +35,7 @@ class News(NamedTuple):
 
 @dataclass(frozen=True)
 class Leg:
-    """A caller's connection, from the answer webhook until the call ends. Times count from 1970."""
+    """A caller's connection, from the answer webhook until the call ends. Times are since 1970."""
 
     uuid: str
     caller: str  # a number without a plus, a SIP address, a name, or "" [Webhook reference]

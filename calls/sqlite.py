@@ -160,7 +160,7 @@ class SqliteCalls(Calls):
     def _connect(self) -> None:
         """Connect for the first time, after a failure, or after the file was replaced."""
         self._close()
-        # The list has whole numbers of callers: the folder is for its owner alone.
+        # The list has full phone numbers: only the owner may open the folder.
         path = Path(self._path)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._db = sqlite3.connect(
