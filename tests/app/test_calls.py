@@ -1,4 +1,4 @@
-"""Who is on the line: what both stores promise, each kept in the real thing."""
+"""The list of calls: what both stores promise, each tested with a real SQLite or Redis."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -24,9 +24,9 @@ from calls.sqlite import SqliteCalls
 from tests.helpers.servers import run_redis
 
 PLAYING = AudioNote("playing", "a.mp3")
-STOPPED = AudioNote("stopped")
 OVER = AudioNote("over")
-# In the order in which they come about at one time.
+MUSIC = "https://example.ngrok.app/static/hold-music.mp3"
+# Of two notes of one time, the later in this list counts.
 STATES: list[AudioState] = ["over", "stopped", "unreached", "sent", "playing", "failed"]
 
 
@@ -67,7 +67,7 @@ def in_sqlite(file: Path, clock: Clock) -> SqliteCalls:
 def store(
     request: pytest.FixtureRequest, file: Path, redis_url: str, application: str, clock: Clock
 ) -> Open:
-    """Open the store as another process would, also for another application."""
+    """Open the store as another process does, also for another application."""
     if request.param == "sqlite":
         return lambda other=application: SqliteCalls(str(file), other, clock)
     return lambda other=application: RedisCalls(redis_url, other, clock)
@@ -79,14 +79,8 @@ def calls(store: Open) -> Calls:
 
 
 def a_leg(clock: Callable[[], float], conference: str | None = None) -> Leg:
-    return Leg(
-        uuid=str(uuid.uuid4()),
-        caller="447700900123",
-        api_host="api-us-3.vonage.com",
-        audio_url="https://example.ngrok.app/static/hold-music.mp3",
-        conference=conference,
-        joined=clock(),
-    )
+    caller, host = "447700900123", "api-us-3.vonage.com"
+    return Leg(str(uuid.uuid4()), caller, host, MUSIC, conference, joined=clock())
 
 
 @pytest.fixture
@@ -97,7 +91,7 @@ def leg(calls: Calls, clock: Clock) -> Leg:
     return leg
 
 
-def test_legs_are_on_the_line_as_they_came_the_last_first(store: Open, clock: Clock) -> None:
+def test_legs_are_on_the_line_the_last_to_join_first(store: Open, clock: Clock) -> None:
     """Also to another process."""
     little = replace(a_leg(clock, "Café"), caller="", api_host=None, audio_url=None)
     legs = [a_leg(clock), little, *(a_leg(clock) for _ in range(3))]
@@ -113,29 +107,29 @@ def test_a_note_is_kept_with_a_live_leg(calls: Calls, leg: Leg, clock: Clock) ->
     assert calls.live() == [other, noted]
 
 
-@pytest.mark.parametrize(
-    ("notes", "kept"),
-    [
-        ([(7.0, PLAYING), (6.999, OVER)], 0),
-        ([(7.0, PLAYING), (7.001, OVER)], 1),
-        ([(7.0, PLAYING), (7.0, STOPPED), (7.0, OVER)], 0),
-        ([(7.0, OVER), (7.0, STOPPED), (7.0, PLAYING)], 2),
-    ],
-)
-def test_the_newest_note_counts_and_at_one_time_that_of_the_song_that_starts(
-    calls: Calls, leg: Leg, notes: list[tuple[float, AudioNote]], kept: int
-) -> None:
-    for at, audio in notes:
-        calls.note(leg.uuid, audio, at)
-    assert calls.live() == [replace(leg, audio=notes[kept][1], audio_at=notes[kept][0])]
+def test_only_a_note_that_is_not_older_counts(calls: Calls, leg: Leg) -> None:
+    calls.note(leg.uuid, PLAYING, 7.0)
+    assert calls.note(leg.uuid, OVER, 6.999) is None
+    assert calls.live() == [replace(leg, audio=PLAYING, audio_at=7.0)]
+    calls.note(leg.uuid, OVER, 7.001)
+    assert calls.live() == [replace(leg, audio=OVER, audio_at=7.001)]
 
 
-def test_a_note_that_says_nothing_new_gives_none(calls: Calls, leg: Leg) -> None:
+def test_a_note_that_changes_nothing_returns_none(calls: Calls, leg: Leg) -> None:
     assert calls.note(leg.uuid, PLAYING, 7.0) is not None
     for at in (6.0, 7.0, 8.0):
         assert calls.note(leg.uuid, PLAYING, at) is None
     assert calls.note(leg.uuid, OVER, 7.5) is None  # the repetition at 8 is what counts
     assert calls.note(leg.uuid, AudioNote("playing", "b.mp3"), 8.0) is not None
+
+
+def test_of_two_notes_of_one_time_the_new_song_counts(calls: Calls, leg: Leg, clock: Clock) -> None:
+    """Vonage stops the old song as the new one starts, in one millisecond."""
+    for states in permutations(STATES, 2):
+        clock.now += 1
+        for state in states:
+            calls.note(leg.uuid, AudioNote(state), clock())
+        assert calls.live()[0].audio == AudioNote(max(states, key=STATES.index))
 
 
 def test_a_note_brings_no_leg_back(calls: Calls, clock: Clock) -> None:
@@ -150,39 +144,18 @@ def test_a_note_brings_no_leg_back(calls: Calls, clock: Clock) -> None:
     assert calls.live() == []
 
 
-@pytest.mark.parametrize("noted", [False, True])
-def test_without_an_end_a_leg_lasts_24_hours(
-    calls: Calls, leg: Leg, clock: Clock, noted: bool
-) -> None:
+def test_without_an_end_a_leg_lasts_24_hours(calls: Calls, leg: Leg, clock: Clock) -> None:
+    noted = a_leg(clock)
+    calls.join(noted)
     clock.now += DAY - 1
-    assert calls.live() == [leg]
-    if noted:
-        calls.note(leg.uuid, PLAYING, clock())
+    assert calls.live() == [noted, leg]
+    calls.note(noted.uuid, PLAYING, clock())
     clock.now += 2
     assert calls.live() == []
 
 
-def test_a_leg_that_joins_twice_is_on_the_line_once(calls: Calls, leg: Leg, clock: Clock) -> None:
-    clock.now += 1
-    calls.join(replace(leg, uuid=leg.uuid.replace("-", "").upper(), joined=clock()))
-    assert calls.live() == [leg]
-
-
-def test_an_ended_leg_is_off_the_line_and_does_not_come_back(
-    calls: Calls, leg: Leg, clock: Clock
-) -> None:
-    goes = a_leg(clock)
-    calls.join(goes)
-    calls.end(goes.uuid.replace("-", "").upper())
-    assert calls.live() == [leg]
-    clock.now += DAY - 1
-    calls.end(goes.uuid)
-    calls.join(replace(goes, joined=clock()))
-    assert calls.live() == [leg]
-
-
 def as_user(url: str, application: str, keys: str, *commands: str) -> Calls:
-    """The store in Redis, opened by a user with these rights alone."""
+    """Open the store in Redis as a user with these rights alone."""
     user = uuid.uuid4().hex
     with redis.Redis.from_url(url) as client:
         client.acl_setuser(user, True, nopass=True, commands=commands, keys=[keys])
@@ -208,13 +181,13 @@ def test_only_the_same_conference_and_the_last_24_hours_count(calls: Calls, cloc
     assert calls.join(a_leg(clock, "Conference")) == 1
 
 
-def test_it_counts_no_further_than_50(calls: Calls, clock: Clock) -> None:
+def test_the_count_ends_at_50(calls: Calls, clock: Clock) -> None:
     counts = [calls.join(a_leg(clock, "Conference")) for _ in range(52)]
     assert counts[48:] == [49, 50, 50, 50]
     assert len(calls.live()) == 52
 
 
-def test_of_those_who_join_at_once_each_has_a_count_of_its_own(store: Open, clock: Clock) -> None:
+def test_legs_that_join_at_once_have_a_count_each(store: Open, clock: Clock) -> None:
     # Two stores stand for two processes. A count without a transaction fails in 3 of 4 races of
     # 16 on SQLite, and in each on Redis: 5 races find it in 999 of 1,000 runs.
     stores, together = [store(), store()], threading.Barrier(16)
@@ -230,35 +203,23 @@ def test_of_those_who_join_at_once_each_has_a_count_of_its_own(store: Open, cloc
         assert sorted(counts[first : first + 16]) == list(range(1, 17))
 
 
-@pytest.mark.parametrize("swapped", [False, True])
-def test_of_two_notes_of_one_moment_the_new_song_counts(
-    calls: Calls, leg: Leg, clock: Clock, swapped: bool
-) -> None:
-    """Vonage stops the old song as the new one starts, in one millisecond."""
-    for earlier, later in combinations(STATES, 2):
-        clock.now += 1
-        for state in (later, earlier) if swapped else (earlier, later):
-            calls.note(leg.uuid, AudioNote(state), clock())
-        assert calls.live()[0].audio == AudioNote(later)
-
-
-# What happened
+# The news
 
 
 def texts(calls: Calls) -> list[str]:
     return [line.text for line in calls.news()]
 
 
-def test_what_happened_is_given_as_it_was_told_newest_first(store: Open, clock: Clock) -> None:
+def test_news_is_returned_as_it_was_added_the_newest_first(store: Open, clock: Clock) -> None:
     """Also to another process."""
-    told = [News(clock() - 1, f"…{number}") for number in range(24)]
-    told.append(News(clock(), "Sent “a” to no one; é", bad=True))
-    for news in told:
+    added = [News(clock() - 1, f"…{number}") for number in range(24)]
+    added.append(News(clock(), "Sent “a” to no one; é", bad=True))
+    for news in added:
         store().tell(news)
-    assert store().news() == told[:4:-1]  # the last 20
+    assert store().news() == added[:4:-1]  # the last 20
 
 
-def test_what_happened_is_kept_for_a_day(calls: Calls, clock: Clock) -> None:
+def test_news_is_kept_for_a_day(calls: Calls, clock: Clock) -> None:
     calls.tell(News(clock(), "old"))
     clock.now += DAY - 1
     calls.tell(News(clock(), "new"))
@@ -267,21 +228,28 @@ def test_what_happened_is_kept_for_a_day(calls: Calls, clock: Clock) -> None:
     assert texts(calls) == ["new"]
 
 
-def test_joining_and_leaving_are_told_once(calls: Calls, clock: Clock) -> None:
-    leg = a_leg(clock, "Conference")
-    for _ in range(2):
-        calls.join(replace(leg, uuid=leg.uuid.replace("-", "")))
-        calls.join(leg)
-    clock.now += 60
-    for _ in range(2):
-        calls.end(leg.uuid)
-    calls.join(leg)
-    assert calls.news() == [News(clock(), "…0123 left"), News(clock() - 60, "…0123 joined")]
+def test_a_leg_joins_and_leaves_once(calls: Calls, leg: Leg, clock: Clock) -> None:
+    """In either spelling of its uuid, and within a day."""
+    other = a_leg(clock)
+    calls.join(other)
+    began = clock()
+    other_spelling = leg.uuid.replace("-", "").upper()
+    clock.now += 1
+    for spelling in (leg.uuid, other_spelling):
+        calls.join(replace(leg, uuid=spelling, joined=clock()))
+    assert calls.live() == [other, leg]
+    for spelling in (other_spelling, leg.uuid):
+        calls.end(spelling)
+    clock.now += DAY - 2
+    calls.join(replace(leg, joined=clock()))
+    assert calls.live() == [other]
+    joined = News(began, "…0123 joined")
+    assert calls.news() == [News(began + 1, "…0123 left"), joined, joined]
 
 
 @pytest.fixture
 def mute(calls: Calls, leg: Leg, file: Path, redis_url: str, application: str) -> Calls:
-    """The store with the leg, where nothing can be told any more."""
+    """Return the store with the leg, which can take no more news."""
     if isinstance(calls, RedisCalls):
         return as_user(redis_url, application, "*", "+@all", "-lpush")
     with closing(sqlite3.connect(file)) as other:
@@ -290,8 +258,10 @@ def mute(calls: Calls, leg: Leg, file: Path, redis_url: str, application: str) -
     return calls
 
 
-def test_what_is_not_told_did_not_happen(calls: Calls, mute: Calls, leg: Leg, clock: Clock) -> None:
-    """Joining, leaving and telling are one transaction."""
+def test_a_change_whose_news_fails_is_undone(
+    calls: Calls, mute: Calls, leg: Leg, clock: Clock
+) -> None:
+    """A change and its news are one transaction."""
     for change in (lambda: mute.join(a_leg(clock)), lambda: mute.end(leg.uuid)):
         with pytest.raises(ServiceUnavailable):
             change()
@@ -323,7 +293,7 @@ def test_a_check_that_it_can_be_written_leaves_no_trace(calls: Calls, clock: Clo
 
 
 def count_rows(file: Path) -> tuple[int, int]:
-    """How many legs the file has, and how many that have ended."""
+    """Return how many legs the file has, and how many that have ended."""
     with closing(sqlite3.connect(file)) as db:
         counts = "SELECT (SELECT count(*) FROM legs_4), (SELECT count(*) FROM ended_4)"
         return tuple(db.execute(counts).fetchone())
@@ -333,7 +303,7 @@ def count_rows(file: Path) -> tuple[int, int]:
 def test_calls_are_forgotten_after_a_day(
     in_sqlite: SqliteCalls, file: Path, clock: Clock, ahead: int
 ) -> None:
-    """Also those from when the clock was a year ahead for a while; of an ended one, all at once."""
+    """Also calls from a time when the clock was a year ahead."""
     clock.now += ahead
     stay, leave = [[a_leg(clock) for _ in range(10)] for _ in range(2)]
     for leg in (*stay, *leave):
@@ -348,14 +318,14 @@ def test_calls_are_forgotten_after_a_day(
 
 
 def test_many_threads_do_not_starve_each_other(in_sqlite: SqliteCalls, clock: Clock) -> None:
-    """32 threads on one file: none is refused, none is lost."""
+    """With 32 threads on one file, none is refused and no leg is lost."""
     legs = [a_leg(clock, "Conference") for _ in range(1_600)]
     with ThreadPoolExecutor(32) as threads:
         list(threads.map(in_sqlite.join, legs))
     assert {leg.uuid for leg in in_sqlite.live()} == {leg.uuid for leg in legs}
 
 
-def test_a_new_list_that_another_process_is_making_is_waited_for(
+def test_a_new_file_waits_for_the_process_that_creates_it(
     in_sqlite: SqliteCalls, file: Path
 ) -> None:
     maker = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
@@ -369,16 +339,17 @@ def test_a_new_list_that_another_process_is_making_is_waited_for(
 # Redis alone
 
 
-def test_every_key_expires_after_a_day(redis_url: str, application: str) -> None:
-    calls = RedisCalls(redis_url, application)
+def test_every_key_has_the_prefix_and_expires_after_a_day(redis_url: str, application: str) -> None:
+    """A user of Redis may be limited to the prefix."""
+    calls = as_user(redis_url, application, f"calls_4:{application}:*", "+@all")
     stays, goes = a_leg(time.time, "Conference"), a_leg(time.time, "Conference")
-    for leg in (stays, goes):
-        calls.join(leg)
+    assert [calls.join(leg) for leg in (stays, goes)] == [1, 2]
     calls.end(goes.uuid)
+    assert calls.live() == [stays]
     with redis.Redis.from_url(redis_url) as client:
         keys = list(client.scan_iter(f"*{application}*"))
         lives = [client.ttl(key) for key in keys]
-    assert len(keys) == 4  # a leg, an ended one, the line, and what happened
+    assert len(keys) == 4  # a leg, one that has ended, the line, and the news
     assert all(DAY - 60 < life <= DAY for life in lives)
 
 
@@ -406,17 +377,8 @@ def test_legs_that_have_expired_leave_the_line(redis_url: str, application: str)
         assert client.llen(f"calls_4:{application}:line") == 1
 
 
-def test_a_user_who_is_limited_to_the_prefix_gets_by(redis_url: str, application: str) -> None:
-    calls = as_user(redis_url, application, f"calls_4:{application}:*", "+@all")
-    leg = a_leg(time.time, "Conference")
-    assert calls.join(leg) == 1
-    assert calls.live() == [leg]
-    calls.end(leg.uuid)
-    assert calls.live() == []
-
-
-def test_it_gets_by_with_what_redis_5_knows() -> None:
-    """Which neither has HELLO nor keeps a key's life when it is set again."""
+def test_redis_5_is_enough() -> None:
+    """It has no HELLO, and no KEEPTTL."""
     with run_redis("--rename-command", "HELLO", "") as old:
         calls = open_calls(old.url, "")
         with redis.Redis.from_url(old.url, protocol=2) as client, client.monitor() as monitor:
