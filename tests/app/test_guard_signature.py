@@ -1,4 +1,4 @@
-"""Webhooks: who can pretend to be Vonage, each way by its name."""
+"""Webhooks: each way to pretend to be Vonage is refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def now() -> int:
 
 
 def check(account: Account, authorization: str | None, body: bytes = BODY, **more: str) -> None:
-    """Ask the guard about a POST with this body, or a GET without one."""
+    """Let the guard check a POST with this body, or a GET if the body is empty."""
     headers = {} if authorization is None else {"Authorization": authorization}
     method = "POST" if body else "GET"
     environ = create_environ("/webhooks/answer", method=method, data=body, headers=headers)
@@ -45,24 +45,24 @@ def encoded(part: bytes) -> bytes:
     return base64.urlsafe_b64encode(part).rstrip(b"=")
 
 
-def by_hand(header: bytes, claims: bytes, secret: bytes = b"") -> str:
-    """A token that no library would make, signed as HS256 is, whatever the header says."""
+def by_hand(header: bytes, claims: bytes, secret: bytes) -> str:
+    """Return a token that no library would make, signed by HS256 whatever the header says."""
     signed = encoded(header) + b"." + encoded(claims)
     signature = encoded(hmac.digest(secret, signed, "sha256"))
     return f"Bearer {signed.decode()}.{signature.decode()}"
 
 
 def claims_of(account: Account) -> dict[str, Any]:
-    """What Vonage says of the body."""
+    """Return the claims of Vonage's token for the body."""
     return dict(jwt.decode(account.sign(BODY)[7:], options={"verify_signature": False}))
 
 
-def made(header: bytes, claims: bytes = b"", *, public: bool = False) -> Forge:
-    """Make such tokens by hand, signed with the right secret or with the public key."""
+def made(header: bytes, claims: bytes = b"") -> Forge:
+    """Make tokens by hand, signed with the right secret."""
 
     def forge(account: Account) -> str:
-        secret = account.public_key if public else account.signature_secret
-        return by_hand(header, claims or json.dumps(claims_of(account)).encode(), secret.encode())
+        signed = claims or json.dumps(claims_of(account)).encode()
+        return by_hand(header, signed, account.signature_secret.encode())
 
     return forge
 
@@ -73,7 +73,7 @@ def vonages(**claims: Any) -> Forge:
 
 
 def aged(seconds: int) -> Forge:
-    """Make tokens that are so old, or ahead."""
+    """Make tokens that are this many seconds old, or ahead if negative."""
     return lambda account: account.sign(BODY, iat=now() - seconds)
 
 
@@ -86,34 +86,24 @@ def encode(account: Account, key: str, algorithm: str) -> str:
 
 
 HS256 = b'{"alg":"HS256"}'
-NESTED = b"[" * 9_999
 ATTACKS: dict[str, Forge] = {
     "another scheme": lambda account: account.sign(BODY).replace("Bearer", "Basic"),
-    "no scheme": lambda account: account.sign(BODY).removeprefix("Bearer "),
     "two tokens": lambda account: f"{account.sign(BODY)}, {account.sign(BODY)}",
-    "an empty token": lambda account: "Bearer ",
     "parts that are no objects": lambda account: "Bearer W10.W10.W10",
     "letters that are not ASCII": lambda account: account.sign(BODY) + "\u00fc",
     "alg none": lambda account: str(made(b'{"alg":"none"}')(account)).rpartition(".")[0] + ".",
     "HS512": lambda account: encode(account, account.signature_secret, "HS512"),
-    "HS256 with the public key as secret": made(HS256, public=True),
-    "RS256 with the public key as secret": made(b'{"alg":"RS256"}', public=True),
     "an extension that must be understood": made(b'{"alg":"HS256","crit":["x"],"x":1}'),
-    "a header nested deep": made(
-        b'{"alg":"HS256","x":%s%s}' % (NESTED, NESTED.replace(b"[", b"]"))
-    ),
     "claims that are no object": made(HS256, b"[]"),
-    "claims nested deep": made(HS256, NESTED),
+    "claims nested deep": made(HS256, b"[" * 9_999),
     "iat missing": vonages(iat=None),
     "iat not a number": made(HS256, b'{"iat": "now"}'),
     "iat infinite": made(HS256, b'{"iat": Infinity}'),
-    "iat of 400 digits": made(HS256, b'{"iat": 1' + b"0" * 400 + b"}"),
     "iat a list": made(HS256, b'{"iat": []}'),
-    "expired": lambda account: account.sign(BODY, exp=now() - 1),
+    "expired": vonages(exp=1),
     "payload_hash missing": vonages(payload_hash=None),
-    "payload_hash not text": vonages(payload_hash=[1]),
 }
-EXPLAINED: dict[str, tuple[Forge, str]] = {  # what an operator may have to mend
+EXPLAINED: dict[str, tuple[Forge, str]] = {  # what the operator may have to correct
     "no header": (lambda account: None, "no Authorization header"),
     "another secret": (by_another_secret, "not made with VONAGE_SIGNATURE_SECRET"),
     "6 minutes old": (aged(6 * MINUTE), "iat is 36[01] s old: check this machine's clock"),
@@ -188,7 +178,7 @@ def test_a_get_with_a_body_must_have_the_bodys_hash(conference: InProcess) -> No
     assert conference.request(path, headers=headers, data=b"{}").status_code == 401
 
 
-# Each route asks
+# Every route
 
 
 @pytest.mark.parametrize(
@@ -215,7 +205,7 @@ def test_each_webhook_refuses_another_secret_and_all_but_rtcs_no_token(
 @pytest.mark.parametrize("secret", ["", "x" * 32])
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
 def test_another_sites_page_makes_no_callers(start: StartSandbox, site: str, secret: str) -> None:
-    """But an address that is typed shows the NCCO, where there is no secret."""
+    """Without a secret, an address that is typed shows the NCCO."""
     sandbox = start(VONAGE_SIGNATURE_SECRET=secret)
     status = 403
     if site == "none":
@@ -227,6 +217,3 @@ def test_another_sites_page_makes_no_callers(start: StartSandbox, site: str, sec
     for path in ("/webhooks/event", "/webhooks/rtc"):
         response = sandbox.request(path, "POST", data=b"{}", headers=headers)
         assert (response.status_code == 403) == (status == 403)
-
-
-# What comes in
