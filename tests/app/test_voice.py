@@ -1,4 +1,4 @@
-"""What /stream says, and how soon, whatever Vonage or the network does."""
+"""What /stream reports, and how soon, when Vonage or the network fails."""
 
 from __future__ import annotations
 
@@ -24,30 +24,28 @@ from tests.helpers.waiting import wait_until
 from voice import Voice
 
 MUSIC = "https://example.com/a.mp3"
-UNEXPECTED = {"empty": b"", "other JSON": b"[]", "no text": b"\xff\xfe\0", "deep": b"[" * 60_000}
 FAULTS: dict[str, tuple[Fault, int, str]] = {
     "401": (Fault(401), 502, "Check VONAGE_APPLICATION_ID, VONAGE_PRIVATE_KEY"),
     "403": (Fault(403), 502, "Check VONAGE_APPLICATION_ID, VONAGE_PRIVATE_KEY"),
     "404": (Fault(404), 409, "has no such call (ended, not answered yet, or in another region)"),
     "400": (Fault(400, b'{"title": "Bad", "detail": "no such level"}'), 502, "no such level"),
-    "500": (Fault(500), 502, "answered 500"),
     "HTML": (Fault(503, b"<h1>Out\n to lunch</h1>"), 502, "answered 503: Out to lunch"),
     "a redirection to nowhere": (Fault(304, b""), 502, "answered 304: no reason"),
-    **{
-        f"200, but {what}": (Fault(200, body), 502, "returned an unexpected body")
-        for what, body in UNEXPECTED.items()
-    },
+    "nothing": (Fault(200, b""), 502, "returned an unexpected body"),
+    "other JSON": (Fault(200, b"[]"), 502, "returned an unexpected body"),
+    "no text": (Fault(200, b"\xff\xfe\0"), 502, "returned an unexpected body"),
+    "JSON nested deep": (Fault(200, b"[" * 60_000), 502, "returned an unexpected body"),
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_stream_says_what_is_wrong(conference: InProcess, fault: str) -> None:
+@pytest.mark.parametrize(("fault", "status", "sentence"), FAULTS.values(), ids=FAULTS)
+def test_stream_says_what_is_wrong(
+    conference: InProcess, fault: Fault, status: int, sentence: str
+) -> None:
     conference.dial()
-    answer, status, sentence = FAULTS[fault]
-    conference.faults = [answer]
+    conference.faults = [fault]
     response = browse(conference, "/stream")
-    assert response.status_code == status
-    assert sentence in response.json()["error"]
+    assert sentence in error_of(response, status)
     assert response.elapsed.total_seconds() < 5
 
 
@@ -71,7 +69,7 @@ def test_a_certificate_that_cannot_be_checked(
 def test_netrc_is_not_sent_to_vonage(
     conference: InProcess, tmp_path: Path, monkeypatch: MonkeyPatch
 ) -> None:
-    """Neither the home folder's, nor one that the environment names."""
+    """Neither the one in the home folder, nor one that the environment names."""
     (tmp_path / ".netrc").write_text("default login someone password secret\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
@@ -114,8 +112,8 @@ def test_two_who_play_at_once_share_14_requests_a_second(conference: InProcess) 
     """The 15th begins a second after the first, however busy the machine is."""
     callers = [conference.dial() for _ in range(8)]
     began = time.monotonic()
-    with ThreadPoolExecutor(2) as people:
-        answers = [people.submit(browse, conference, "/stream") for _ in range(2)]
+    with ThreadPoolExecutor(2) as operators:
+        answers = [operators.submit(browse, conference, "/stream") for _ in range(2)]
     for answer in answers:
         assert answer.result().json()["message"] == "Sent hold-music.mp3 to all 8 callers"
         assert answer.result().elapsed.total_seconds() < 3
@@ -150,7 +148,7 @@ FAR = [f"Fri, 31 Dec {year} 23:59:59 GMT" for year in (99999, 99999999999)]
 
 @pytest.mark.parametrize("value", ["20", "a date", "soon", *FAR])
 def test_too_long_a_wait_is_a_503_at_once(conference: InProcess, value: str) -> None:
-    """Of a Retry-After that cannot be read, it is a second."""
+    """A Retry-After that cannot be read counts as one second."""
     seconds = {"20": 20, "a date": 1_000}.get(value, 1)
     if value == "a date":
         value = formatdate(time.time() + seconds, usegmt=True)
@@ -168,7 +166,7 @@ def test_too_long_a_wait_is_a_503_at_once(conference: InProcess, value: str) -> 
 
 
 def test_no_private_name_of_a_library_is_used() -> None:
-    """But os._exit, whose underscore is no secret."""
+    """Except os._exit, which is documented."""
     found = set()
     for file in (*FOLDER.glob("*.py"), *FOLDER.glob("calls/*.py")):
         found |= {*re.findall(r"\w+\._[a-z]\w*|[gs]etattr\(.*[\"']_.*", file.read_text())}
@@ -202,18 +200,16 @@ def test_a_leg_that_vonage_does_not_know_is_asked_for_once(stream: InProcess) ->
 @pytest.mark.parametrize(
     ("setting", "own_host", "age", "stays"),
     [
-        ("", "api-us-3.vonage.com", 61, False),
-        ("", None, 61, False),  # its own is the default host
+        ("", None, 61, False),  # its own host is the default one
         ("", None, 59, True),
         ("API-us-3.Vonage.com", "api-us-3.vonage.com", 61, False),
-        ("api-eu-4.vonage.com", "api-us-3.vonage.com", 61, True),
         ("api-us-3.vonage.com", None, 61, True),
     ],
 )
 def test_a_leg_over_a_minute_old_that_its_own_host_does_not_know_is_ended(
     start: StartSandbox, connected: set[str], setting: str, own_host: str, age: int, stays: bool
 ) -> None:
-    """A wrong VONAGE_API_HOST ends no one."""
+    """A wrong VONAGE_API_HOST ends no call."""
     sandbox = start(VONAGE_API_HOST=setting)
     for _ in range(2):
         leg = str(uuid.uuid4())
@@ -231,12 +227,12 @@ LEGS = 3
 
 @pytest.fixture
 def fresh(start: StartSandbox) -> InProcess:
-    """One whose app has not connected yet."""
+    """Start an app that has not connected yet."""
     return start(fresh=True)
 
 
 def play_side_by_side(fresh: InProcess) -> None:
-    """Play, while no answer comes until all legs have been asked about."""
+    """Play, with no answer from Vonage before the requests for all legs have come."""
     asked = len(fresh.asked) + LEGS
     fresh.released.clear()
     with ThreadPoolExecutor(1) as operator:
@@ -284,7 +280,7 @@ def test_a_connection_closed_before_an_answer_is_replaced(fresh: InProcess) -> N
 
 @pytest.mark.parametrize(("hang_up", "times"), [("at once", 5), ("midway", 1)])
 def test_a_connection_closed_each_time_fails(fresh: InProcess, hang_up: str, times: int) -> None:
-    """The SDK tries again, as often as its pool is large, where nothing of an answer came."""
+    """If no part of an answer came, the SDK tries again, as often as its pool is large."""
     fresh.dial()
     fresh.faults = [Fault(hang_up=hang_up)]
     assert "cannot be reached" in error_of(browse(fresh, "/stream"), 504)
@@ -292,7 +288,7 @@ def test_a_connection_closed_each_time_fails(fresh: InProcess, hang_up: str, tim
 
 
 def test_idle_connections_that_died_without_a_word_cost_one_play(fresh: InProcess) -> None:
-    """As a laptop leaves them that was asleep, or a firewall."""
+    """A laptop that was asleep leaves such connections, or a firewall."""
     for _ in range(LEGS):
         fresh.dial()
     with run_forwarder(fresh.api_port) as forwarder:
