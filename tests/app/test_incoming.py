@@ -1,4 +1,4 @@
-"""Reading what came in: bodies, uuids, and the address that a webhook came in on."""
+"""Reading requests: bodies, uuids, and the address that a webhook came in on."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ WEBHOOKS = ["answer", "event", "rtc"]
 
 
 def post(sandbox: InProcess, path: str, body: bytes, *, chunked: bool = False) -> requests.Response:
-    """A signed webhook with any body."""
+    """Send a signed webhook with any body."""
     headers = {"Authorization": sandbox.account.sign(body), "Content-Type": "application/json"}
     data: Any = iter([body[:100], body[100:]]) if chunked else body
     return sandbox.request(f"/webhooks/{path}", "POST", data=data, headers=headers)
 
 
-@pytest.mark.parametrize(
-    ("path", "chunked"), [("answer", False), ("answer", True), ("event", True)]
-)
-def test_a_body_above_64_kib_gets_413(conference: InProcess, path: str, chunked: bool) -> None:
+@pytest.mark.parametrize(("path", "chunked"), [("answer", False), ("event", True)])
+def test_a_body_above_64_kib_is_a_413(conference: InProcess, path: str, chunked: bool) -> None:
     def of_size(size: int) -> int:
         body = b'{"uuid": 1' + b" " * (size - 11) + b"}"
         return post(conference, path, body, chunked=chunked).status_code
@@ -34,40 +32,38 @@ def test_a_body_above_64_kib_gets_413(conference: InProcess, path: str, chunked:
 
 
 @pytest.mark.parametrize("body", ["", "[]", "null", "[" * 60_000])
-def test_a_body_that_is_no_json_object_gets_400(conference: InProcess, body: str) -> None:
+def test_a_body_that_is_no_json_object_is_a_400(conference: InProcess, body: str) -> None:
     for path in WEBHOOKS:
         error = error_of(post(conference, path, body.encode()), 400)
         assert error.startswith("The body of a webhook must be")
     assert conference.live == []
 
 
-WRONG = [
-    *[7, "63f61863", "63f61863-4a51-4f6b-86e1-46edebcf935g", "63f61863-4a514f6b-86e1-46edebcf9356"],
-    "63f61863-4a51-4f6b-86e1-46edebcf9356/../..",
-]
+A_UUID = "63f61863-4a51-4f6b-86e1-46edebcf9356"
+WRONG = [7, A_UUID[:8], f"{A_UUID[:-1]}g", A_UUID.replace("-", "", 1), f"{A_UUID}/../.."]
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_malformed_uuid_gets_400_and_is_not_kept(conference: InProcess, wrong: object) -> None:
+def test_a_malformed_uuid_is_a_400_and_is_not_saved(conference: InProcess, wrong: object) -> None:
     for path, given in (("answer", {}), ("event", {"status": "completed"})):
         error = error_of(conference.webhook(path, {"uuid": wrong, **given}), 400)
         assert "uuid must be 36 characters" in error
     assert conference.live == []
 
 
-def test_an_answer_webhook_without_a_uuid_gets_400(conference: InProcess) -> None:
+def test_an_answer_webhook_without_a_uuid_is_a_400(conference: InProcess) -> None:
     assert conference.webhook("answer", {"from": "447700900123"}).status_code == 400
     assert conference.live == []
 
 
-def test_a_null_is_as_if_the_field_were_not_there(conference: InProcess) -> None:
+def test_a_null_is_a_missing_field(conference: InProcess) -> None:
     nulls = {"from": None, "status": None, "region_url": None}
     conference.webhook("answer", {"uuid": str(uuid.uuid4()), "from_user": "alice", **nulls})
     assert [leg.caller for leg in conference.store.live()] == ["alice"]
     assert "from alice joined" in conference.log.read_text()
 
 
-def test_a_slash_at_the_end_of_the_path_is_forgiven(conference: InProcess) -> None:
+def test_a_slash_at_the_end_of_the_path_is_ignored(conference: InProcess) -> None:
     given = {"uuid": str(uuid.uuid4())}
     assert conference.webhook("answer/", given).json()[-1]["action"] == "conversation"
     assert conference.webhook("rtc/", given).status_code == 204
@@ -87,10 +83,7 @@ def test_webhooks_always_answer_json(conference: InProcess, asked: str) -> None:
 
 # The address that the webhook came in on
 
-
 ADDRESSES: list[tuple[dict[str, Any], str]] = [
-    ({"X-Forwarded-Host": "flask_app:9000"}, "https://flask_app:9000"),
-    ({"X-Forwarded-Host": "localhost:9000"}, "https://localhost:9000"),
     ({"X-Forwarded-Host": "a.example, b.example"}, "https://a.example"),
     ({"X-Forwarded-Host": "[2001:db8::1]:9000"}, "https://[2001:db8::1]:9000"),
     ({"X-Forwarded-Proto": "HTTPS"}, "https://PUBLIC"),
@@ -110,7 +103,7 @@ NO_HOSTS = ["evil.example/x", "[::1", "[::::]", "a.example:99999", "a@b", "ü".e
 
 
 @pytest.mark.parametrize("host", NO_HOSTS)
-def test_no_host_gets_400_where_the_music_needs_it(stream: InProcess, host: str) -> None:
+def test_an_invalid_host_is_a_400_if_the_music_needs_it(stream: InProcess, host: str) -> None:
     given = {"uuid": str(uuid.uuid4())}
     error = error_of(stream.webhook("answer", given, "GET", **{"X-Forwarded-Host": host}), 400)
     assert "PUBLIC_URL" in error
@@ -126,7 +119,7 @@ NOT_PUBLIC = {
 
 @pytest.mark.parametrize("host", NOT_PUBLIC)
 def test_at_no_public_address_stream_says_why_not(start: StartSandbox, host: str) -> None:
-    """As behind a proxy that rewrites Host, and sends no X-Forwarded-Host."""
+    """A proxy may rewrite Host and send no X-Forwarded-Host."""
     sandbox = start(VOICE_CONFERENCE_QUORUM="3")
     given = {"uuid": str(uuid.uuid4())}
     response = sandbox.webhook("answer", given, **{"X-Forwarded-Host": host})

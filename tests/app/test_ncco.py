@@ -25,7 +25,6 @@ NCCOS: list[tuple[dict[str, str], list[dict[str, Any]]]] = [
     (STREAMING, [STREAM]),
     ({**STREAMING, "VOICE_STREAM_LOOP": "0"}, [{**STREAM, "loop": 0}]),
     ({**STREAMING, "VOICE_STREAM_LEVEL": "0"}, [{**STREAM, "level": 0}]),
-    ({**STREAMING, "VOICE_STREAM_LEVEL": "-0.5"}, [{**STREAM, "level": -0.5}]),
     ({**STREAMING, "VOICE_STREAM_BARGE_IN": "true"}, [{**STREAM, "bargeIn": True}, INPUT]),
     ({**STREAMING, "VOICE_STREAM_URL": OWN}, [{**STREAM, "streamUrl": [OWN]}]),
 ]
