@@ -85,14 +85,14 @@ def a_leg(clock: Callable[[], float], conference: str | None = None) -> Leg:
 
 @pytest.fixture
 def leg(calls: Calls, clock: Clock) -> Leg:
-    """A leg that is on the line."""
+    """Put a leg on the line."""
     leg = a_leg(clock)
     calls.join(leg)
     return leg
 
 
 def test_legs_are_on_the_line_the_last_to_join_first(store: Open, clock: Clock) -> None:
-    """Also to another process."""
+    """Another process sees the same."""
     little = replace(a_leg(clock, "Café"), caller="", api_host=None, audio_url=None)
     legs = [a_leg(clock), little, *(a_leg(clock) for _ in range(3))]
     assert [store().join(leg) for leg in legs] == [0, 1, 0, 0, 0]
@@ -137,7 +137,7 @@ def test_a_note_brings_no_leg_back(calls: Calls, clock: Clock) -> None:
     assert calls.note(leg.uuid, PLAYING, clock()) is None
     assert calls.live() == []
     calls.join(leg)
-    assert calls.live() == [leg]  # of which nothing is known yet
+    assert calls.live() == [leg]  # without the note
     calls.end(leg.uuid)
     assert calls.note(leg.uuid, OVER, clock()) is None
     calls.join(leg)
@@ -211,7 +211,7 @@ def texts(calls: Calls) -> list[str]:
 
 
 def test_news_is_returned_as_it_was_added_the_newest_first(store: Open, clock: Clock) -> None:
-    """Also to another process."""
+    """Another process sees the same."""
     added = [News(clock() - 1, f"…{number}") for number in range(24)]
     added.append(News(clock(), "Sent “a” to no one; é", bad=True))
     for news in added:
@@ -229,7 +229,7 @@ def test_news_is_kept_for_a_day(calls: Calls, clock: Clock) -> None:
 
 
 def test_a_leg_joins_and_leaves_once(calls: Calls, leg: Leg, clock: Clock) -> None:
-    """In either spelling of its uuid, and within a day."""
+    """Repetitions within a day change nothing, in either spelling of the uuid."""
     other = a_leg(clock)
     calls.join(other)
     began = clock()
@@ -283,7 +283,7 @@ def test_applications_that_share_a_store_do_not_see_each_other(store: Open, cloc
     assert set(texts(other)) == {"over there"}
 
 
-def test_a_check_that_it_can_be_written_leaves_no_trace(calls: Calls, clock: Clock) -> None:
+def test_the_check_for_writing_leaves_no_trace(calls: Calls, clock: Clock) -> None:
     calls.check_writable()
     assert calls.live() == []
     assert calls.news() == []

@@ -284,7 +284,7 @@ def test_a_dotenv_that_is_not_utf_8_is_refused(folder: Path) -> None:
         Config.from_env()
 
 
-# What is said about them
+# Messages and documentation
 
 HERE = ["localhost", "127.0.0.2", "::1"]
 

@@ -199,7 +199,7 @@ def test_each_webhook_refuses_another_secret_and_all_but_rtcs_no_token(
     assert conference.live == []
 
 
-# A page in somebody's browser is not Vonage
+# What another site's page caused
 
 
 @pytest.mark.parametrize("secret", ["", "x" * 32])

@@ -1,4 +1,4 @@
-"""Rubbish: whatever comes in, by whatever method, the server answers with a sentence.
+"""Rubbish: the server responds with a sentence to any request, by any method.
 
 Of six faults planted in turn, 100 examples a test found each in 4 runs of 4, where 50 found one of
 them once. EXAMPLES=1000 looks longer.
@@ -62,14 +62,14 @@ queries = st.dictionaries(names | st.text(max_size=8), st.text() | a_uuid, max_s
 
 @pytest.fixture
 def open_app(start: StartSandbox) -> InProcess:
-    """The app without secrets: everything gets in."""
+    """Start the app without secrets, so that it accepts everything."""
     return start(VONAGE_SIGNATURE_SECRET="", VONAGE_APPLICATION_ID="")
 
 
 def send(
     sandbox: InProcess, method: str, path: str, body: bytes | None, headers: dict[str, str]
 ) -> int:
-    """The status of the answer, which must be one that is allowed, as must be what is kept."""
+    """Return the status of the response; fail unless it, the log, and the list are valid."""
     connection = http.client.HTTPConnection("localhost", sandbox.port, timeout=10)
     connection.request(method, path, body, headers)
     response = connection.getresponse()
@@ -143,7 +143,7 @@ def test_json_made_to_hurt(open_app: InProcess, body: str) -> None:
 
 @st.composite
 def replays(draw: st.DrawFn) -> list[tuple[str, dict[str, str]]]:
-    """The webhooks of a finished call, each once or more, in any order."""
+    """Draw the webhooks of a finished call, each once or more, in any order."""
     uuid = draw(st.uuids())
     spelling = st.sampled_from([str(uuid), uuid.hex, str(uuid).upper()])
     statuses = ["started", "ringing", "answered", draw(st.sampled_from(sorted(ENDS)))]

@@ -89,7 +89,7 @@ def test_netrc_is_not_sent_to_vonage(
         ({"deadline": 0.5}, Fault(200, b" " * 9, drip=0.4), "did not answer within 0.5 s"),
     ],
 )
-def test_a_slow_vonage_is_given_up(
+def test_a_slow_vonage_is_a_504(
     conference: InProcess, limits: dict[str, Any], fault: Fault, said: str
 ) -> None:
     conference.limit(**limits)
@@ -108,7 +108,7 @@ def test_the_limits_are_5_and_under_15_seconds() -> None:
 # The rate limit
 
 
-def test_two_who_play_at_once_share_14_requests_a_second(conference: InProcess) -> None:
+def test_two_plays_at_once_share_14_requests_a_second(conference: InProcess) -> None:
     """The 15th begins a second after the first, however busy the machine is."""
     callers = [conference.dial() for _ in range(8)]
     began = time.monotonic()
@@ -189,7 +189,7 @@ def test_legs_are_reached_in_their_regions(regions: InProcess, connected: set[st
 # Calls that are over
 
 
-def test_a_leg_that_vonage_does_not_know_is_asked_for_once(stream: InProcess) -> None:
+def test_for_a_leg_that_vonage_does_not_know_one_request_is_sent(stream: InProcess) -> None:
     first, gone = stream.dial(), stream.dial()
     gone.over.set()  # its completed event is lost
     assert browse(stream, "/stream").status_code == 409
@@ -220,7 +220,7 @@ def test_a_leg_over_a_minute_old_that_its_own_host_does_not_know_is_ended(
     assert connected == {f"{setting.lower() or own_host or 'api.nexmo.com'}:443"}
 
 
-# How many connections are opened, and what becomes of those that Vonage closes
+# Connections, and those that Vonage closes
 
 LEGS = 3
 
@@ -231,7 +231,7 @@ def fresh(start: StartSandbox) -> InProcess:
     return start(fresh=True)
 
 
-def play_side_by_side(fresh: InProcess) -> None:
+def play_at_once(fresh: InProcess) -> None:
     """Play, with no answer from Vonage before the requests for all legs have come."""
     asked = len(fresh.asked) + LEGS
     fresh.released.clear()
@@ -254,7 +254,7 @@ def test_legs_that_are_asked_about_at_once_keep_their_connections(fresh: InProce
     for _ in range(LEGS):
         fresh.dial()
     for plays in (1, 2):
-        play_side_by_side(fresh)
+        play_at_once(fresh)
         assert len(fresh.asked) == plays * LEGS
         assert fresh.connections == LEGS
 
@@ -287,13 +287,13 @@ def test_a_connection_closed_each_time_fails(fresh: InProcess, hang_up: str, tim
     assert len(fresh.asked) == times
 
 
-def test_idle_connections_that_died_without_a_word_cost_one_play(fresh: InProcess) -> None:
+def test_idle_connections_that_died_cost_one_play(fresh: InProcess) -> None:
     """A laptop that was asleep leaves such connections, or a firewall."""
     for _ in range(LEGS):
         fresh.dial()
     with run_forwarder(fresh.api_port) as forwarder:
         fresh.limit(forwarder.address, silence=1)
-        play_side_by_side(fresh)
+        play_at_once(fresh)
         forwarder.fall_silent()
         leg = {"uuid": fresh.asked[0].path.split("/")[3]}
         assert browse(fresh, "/stream", **leg).status_code == 504

@@ -1,4 +1,4 @@
-"""The answer webhook: at which host of Vonage's, and where the music is."""
+"""The answer webhook: the host of Vonage's that controls the call, and the music."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from tests.helpers.audio import MUSIC as SOUND
 from tests.helpers.sandboxes import InProcess
 
 MUSIC = "/static/hold-music.mp3"
-
-
 VONAGES = {
     "https://api-us-3.vonage.com": "api-us-3.vonage.com",
     "https://api.nexmo.com": "api.nexmo.com",
@@ -38,7 +36,7 @@ def test_region_url_may_only_be_vonages(conference: InProcess, region_url: str) 
 
 
 def test_below_a_path_the_music_is_there_too(conference: InProcess) -> None:
-    """As Apache's `WSGIScriptAlias /calls` mounts it; PUBLIC_URL is taken whole."""
+    """Apache's `WSGIScriptAlias /calls` mounts an app below a path. PUBLIC_URL has its own."""
     given = {"query_string": {"uuid": uuid.UUID(int=1).hex}}
     mounted = {"SCRIPT_NAME": "/calls", "HTTP_HOST": "a.example"}
     settings = {"ANSWER_WITH": "stream", "CALLS_URL": conference.environment["CALLS_URL"]}

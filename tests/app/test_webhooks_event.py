@@ -1,4 +1,4 @@
-"""The event webhook: which events end a leg, what the log says, and what is mixed up."""
+"""The event webhook: which events end a leg, the log, and webhooks at the wrong address."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_call_can_be_followed_one_line_an_event(conference: InProcess) -> None
     assert said[-1].startswith(": completed after ")
 
 
-# Three addresses in one form, and what is sent to another's
+# Webhooks at the address of another
 
 EVENTS: dict[str, dict[str, Any]] = {
     "the end of a call": {"status": "completed", "type": "a:b", "duration": "42", **NUMBERS},
@@ -83,7 +83,7 @@ def warning(came_to: str, right: str) -> str:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("kind", EVENTS)
 def test_an_event_at_the_answer_url_is_one(conference: InProcess, kind: str, method: str) -> None:
-    """Or an ended call would be on the line for a day, and count towards the quorum."""
+    """Otherwise an ended call would be on the line for a day, and count towards the quorum."""
     call = conference.dial(pick_up=False)
     before = conference.lines
     for leg in (A_LEG, call.uuid):
