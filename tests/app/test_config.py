@@ -264,7 +264,7 @@ def test_blanks_and_ends_of_lines_around_a_value_go(
     folder: Path, monkeypatch: MonkeyPatch, quote: str, end: str
 ) -> None:
     """Both inside quotes and around them."""
-    values = {"STREAM_PASSWORD": "open the door", "HOST": "::1", "PORT": 9001}
+    values = {"VONAGE_SIGNATURE_SECRET": "s3cret", "STREAM_PASSWORD": "open it", "PORT": 9001}
     for name, value in values.items():
         monkeypatch.setenv(name, f"{end}{quote}{end}{value}{end}{quote}{end}")
     config = Config.from_env()
