@@ -182,6 +182,16 @@ def test_a_call_from_before_the_start_is_over_that_its_own_region_does_not_know(
     assert len(sandbox.asked) == 2 * (ago == 0)
 
 
+@pytest.mark.parametrize("body", [b"{}", b'{"status": []}'])
+def test_a_call_from_before_the_start_stays_if_vonages_answer_is_odd(
+    conference: InProcess, body: bytes
+) -> None:
+    call = conference.dial()
+    conference.faults = [Fault(200, body)]
+    end_calls_from_before(conference.flask, time.time())
+    assert conference.live == [call.uuid]
+
+
 @pytest.mark.parametrize(
     ("host", "how"),
     [("0.0.0.0", signal.SIGTERM), pytest.param("::", signal.SIGINT, marks=needs_ipv6)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import uuid
 from typing import Any
 
@@ -29,6 +30,13 @@ def test_a_body_above_64_kib_is_a_413(conference: InProcess, path: str, chunked:
     assert of_size(64 * 1024) == 400  # read, and found to have a malformed uuid
     assert of_size(64 * 1024 + 1) == 413
     assert f"POST /webhooks/{path}: 413" in conference.log.read_text()
+
+
+def test_a_body_in_chunks_is_not_read_to_its_end(conference: InProcess) -> None:
+    head = "POST /webhooks/rtc HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection((conference.host, conference.port), timeout=5) as wire:
+        wire.sendall(head.encode() + b"20000\r\n" + b" " * 100_000)
+        assert wire.recv(100).split()[1] == b"413"
 
 
 @pytest.mark.parametrize("body", ["", "[]", "null", "[" * 60_000])
