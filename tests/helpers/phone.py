@@ -1,29 +1,28 @@
-"""The phone, in tabs of a real browser: what a caller does there, and what it says."""
+"""The phone, in a tab of a real browser: what a caller does there, and what is shown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from werkzeug.serving import make_server
 
 from sandbox import Sandbox
 from sandbox.phone import create_phone
 from tests.helpers import servers
+from tests.helpers.browser import Visit
 from tests.helpers.stub import StubbedSandbox
 from tests.helpers.waiting import wait_until
 
 # Scripts name elements by their ids.
 SOUNDS = "!audio.paused && audio.currentTime > 0.05 && audio.src.startsWith('blob:')"
 
-OpenPhone = Callable[..., Page]
-
 
 @contextmanager
 def serve(vonage: Sandbox) -> Iterator[str]:
-    """Serve the phone of a sandbox; gives its address."""
+    """Serve the phone of a sandbox; yields its address."""
     server = make_server("127.0.0.1", 0, create_phone(vonage), threaded=True)
     with servers.serve(server):
         yield f"http://localhost:{server.server_port}"
@@ -31,53 +30,25 @@ def serve(vonage: Sandbox) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def phone(stub: StubbedSandbox) -> Iterator[str]:
-    """The address of the stubbed sandbox's phone."""
+    """Serve the stubbed sandbox's phone; yields its address."""
     with serve(stub) as address:
         yield address
 
 
-@pytest.fixture(scope="session")
-def two_tabs(chromium: Browser) -> list[Page]:
-    """Two tabs that share their connections: opening one is slow."""
-    profile = chromium.new_context()
-    return [profile.new_page(), profile.new_page()]
+@pytest.fixture
+def page(visit: Visit, phone: str) -> Page:
+    """Return the phone in a tab."""
+    return visit(phone)
 
 
 @pytest.fixture
-def open_phone(two_tabs: list[Page], phone: str) -> Iterator[OpenPhone]:
-    """Open the phone, or the one at another address, in the next tab."""
-    tabs = iter(two_tabs)
-
-    def open_phone(address: str = phone) -> Page:
-        page = next(tabs)
-        page.bring_to_front()  # a tab behind another is slow to click in
-        page.goto(address)
-        return page
-
-    yield open_phone
-    for page in two_tabs:
-        page.unroute_all()
-        page.goto("about:blank")
-
-
-@pytest.fixture(scope="session")
-def timed_tab(chromium: Browser) -> Page:
-    """A tab whose clock stands still unless a test moves it."""
-    page = chromium.new_page()
-    page.clock.install(time="2030-01-01T00:00:00")
-    page.clock.pause_at("2030-01-01T00:00:01")
+def timed(page: Page) -> Page:
+    """Return the phone, whose clock stands still unless a test moves it."""
+    page.clock.pause_at(page.evaluate("Date.now() / 1000 + 1"))
     return page
 
 
-@pytest.fixture
-def timed(timed_tab: Page, phone: str) -> Iterator[Page]:
-    """The phone in that tab."""
-    timed_tab.goto(phone)
-    yield timed_tab
-    timed_tab.goto("about:blank")
-
-
-# What it says
+# What a caller does, and what is shown
 
 
 def press(page: Page, name: str) -> None:
@@ -92,7 +63,7 @@ def press_key(page: Page, name: str) -> None:
 
 
 def reads(page: Page, text: str) -> None:
-    """Wait until this is in the story."""
+    """Wait until this text is in the story."""
     expect(page.get_by_role("log")).to_contain_text(text)
 
 
@@ -123,13 +94,13 @@ def wait_for(page: Page, script: str) -> None:
 
 
 def play(sandbox: StubbedSandbox, url: str = "", loop: int = 1, level: float = 0) -> None:
-    """Play the music, or what is at another address, into every call, as the Voice API does."""
+    """Play the music, or the audio at another address, into every call, as the Voice API does."""
     for call in sandbox.calls.values():
         call.start_stream(url or sandbox.music, loop, level)
 
 
 def speak(page: Page) -> None:
-    """Give the browser a voice: it keeps what it says in `speaking`, whose onend() ends it."""
+    """Fake a voice: it keeps the sentence in `speaking`, whose onend() ends it."""
     page.evaluate(
         """() => {
           speechSynthesis.getVoices = () => [{ name: "A voice" }];
@@ -139,6 +110,6 @@ def speak(page: Page) -> None:
 
 
 def speak_at_once(page: Page) -> None:
-    """Give the browser a voice that needs no time."""
+    """Fake a voice that needs no time."""
     speak(page)
     page.evaluate("() => { speechSynthesis.speak = (words) => words.onend(); }")

@@ -13,7 +13,6 @@ from werkzeug import Response
 
 from tests.helpers.browser import FindWithAxe, Visit
 from tests.helpers.phone import (
-    OpenPhone,
     enter,
     has_time,
     hints,
@@ -22,12 +21,13 @@ from tests.helpers.phone import (
     press,
     press_key,
     reads,
+    speak,
     wait_for,
 )
-from tests.helpers.stub import CONFERENCE, TALK, StubbedSandbox
+from tests.helpers.stub import CONFERENCE, INPUT, TALK, StubbedSandbox
 
 
-def test_the_state_and_its_time(sandbox: StubbedSandbox, timed: Page) -> None:
+def test_each_state_and_its_time(sandbox: StubbedSandbox, timed: Page) -> None:
     asked, answer = threading.Event(), threading.Event()
 
     def body() -> Iterator[str]:
@@ -35,7 +35,8 @@ def test_the_state_and_its_time(sandbox: StubbedSandbox, timed: Page) -> None:
         answer.wait(20)
         yield json.dumps([CONFERENCE])
 
-    sandbox.answers = [Response(body(), mimetype="application/json"), [CONFERENCE]]
+    slow = Response(body(), mimetype="application/json")
+    sandbox.answers = [slow, [CONFERENCE], [sandbox.hold()]]
     is_in(timed, "Ready to dial")
     expect(timed.get_by_role("link")).to_have_count(0)
     press(timed, "Dial")
@@ -62,48 +63,6 @@ def test_the_state_and_its_time(sandbox: StubbedSandbox, timed: Page) -> None:
     has_time(timed, "after 1:22")
     hints(timed, "hangs up")
     expect(timed).to_have_title(f"{call.name} Call ended")
-
-
-def test_a_screen_reader_hears_the_state_when_it_changes_and_not_every_second(
-    sandbox: StubbedSandbox, timed: Page
-) -> None:
-    enter(timed)
-    timed.evaluate(
-        """() => {
-          window.changes = [];
-          const all = { childList: true, characterData: true, subtree: true };
-          for (const part of document.querySelectorAll("[role=status], [role=log]")) {
-            new MutationObserver(() => changes.push(part.role)).observe(part, all);
-          }
-        }"""
-    )
-    before = timed.get_by_role("timer").inner_text()
-    timed.clock.fast_forward(3000)
-    expect(timed.get_by_role("timer")).not_to_have_text(before)
-    assert timed.evaluate("changes") == []
-    press_key(timed, "5")
-    wait_for(timed, "changes.join() === 'log'")
-    sandbox.dial()
-    wait_for(timed, "changes.join() === 'log,status'")
-
-
-def test_a_browser_without_a_voice_shows_the_sentence_and_goes_on(
-    sandbox: StubbedSandbox, timed: Page
-) -> None:
-    """As Firefox, whose speech synthesis without voices sends no event at all."""
-    sandbox.answers = [[TALK, CONFERENCE]]
-    timed.evaluate("() => { speechSynthesis.getVoices = () => []; }")
-    press(timed, "Dial")
-    hints(timed, 'hears "One moment"')
-    timed.clock.fast_forward(1000)
-    hints(timed, 'hears "One moment"')
-    hints(timed, "This browser has no voice: please read the sentence.")
-    timed.clock.fast_forward(1500)
-    is_in(timed, "In the conference, alone")
-
-
-def test_how_far_the_music_is(sandbox: StubbedSandbox, timed: Page) -> None:
-    sandbox.answers = [[sandbox.hold()]]
     press(timed, "Dial")
     is_in(timed, "Waiting for the conference to start")
     hints(timed, "hears hold music: music.mp3, 32 s, forever")
@@ -112,31 +71,60 @@ def test_how_far_the_music_is(sandbox: StubbedSandbox, timed: Page) -> None:
     expect(timed.locator("#position")).to_contain_text("0:08 of 0:32")
     hints(timed, "It needs more callers:")
     expect(timed.get_by_role("link", name="open another phone")).to_have_attribute("href", "/")
+    sandbox.hang_up_all()
+    has_ended(timed)
 
 
-def test_a_call_of_which_nothing_is_known_yet_ends(open_phone: OpenPhone) -> None:
-    page = open_phone()
+def has_ended(page: Page) -> None:
+    """Wait until the phone says that the sandbox has ended, and how to start it again."""
+    is_in(page, "The sandbox has ended")
+    hints(page, "To start it again, run python -m sandbox")
+    expect(page.get_by_role("button", name="Dial")).to_be_disabled()
+
+
+def test_a_call_that_never_begins_can_be_hung_up_or_shows_that_the_sandbox_has_ended(
+    page: Page,
+) -> None:
     page.route("**/dial", lambda route: None)
     press(page, "Dial")
     is_in(page, "Ringing")
     press(page, "Hang up")
     is_in(page, "Call ended")
+    page.unroute("**/dial")
+    page.route("**/dial", lambda route: route.abort())
+    press(page, "Dial")
+    has_ended(page)
 
 
-@pytest.mark.parametrize("killed", [True, False])
-def test_the_end_of_the_sandbox_says_how_to_start_it_again(
-    sandbox: StubbedSandbox, open_phone: OpenPhone, killed: bool
+def test_each_sentence_is_heard_or_can_be_read_before_what_follows(
+    sandbox: StubbedSandbox, timed: Page
 ) -> None:
-    page = open_phone()
-    if killed:
-        page.route("**/dial", lambda route: route.abort())
-        press(page, "Dial")
-    else:
-        enter(page)
-        sandbox.hang_up_all()
-    is_in(page, "The sandbox has ended")
-    hints(page, "To start it again, run python -m sandbox")
-    expect(page.get_by_role("button", name="Dial")).to_be_disabled()
+    """Voices may be late, fail, or be missing, as in Firefox, which then sends no event at all."""
+    fails, never = {**TALK, "text": "Please wait"}, {**TALK, "text": "Hello"}
+    sandbox.answers = [[TALK, fails, never, CONFERENCE]]
+    voiceless = "This browser has no voice: please read the sentence."
+    timed.evaluate("() => { speechSynthesis.getVoices = () => []; }")
+    press(timed, "Dial")
+    wait_for(timed, "speechSynthesis.onvoiceschanged !== null")
+    speak(timed)
+    timed.evaluate("speechSynthesis.dispatchEvent(new Event('voiceschanged'))")
+    wait_for(timed, "window.speaking !== undefined")
+    assert timed.evaluate("speaking.text") == "One moment"
+    hints(timed, 'hears "One moment"')
+    is_in(timed, "Connected")
+    timed.evaluate("speaking.onend()")
+    hints(timed, 'hears "Please wait"')
+    timed.evaluate("() => { speechSynthesis.getVoices = () => []; }")
+    timed.evaluate("speaking.onerror()")
+    hints(timed, voiceless)
+    timed.clock.fast_forward(2000)
+    hints(timed, 'hears "Hello"')
+    expect(timed.get_by_text(voiceless)).not_to_be_visible()
+    timed.clock.fast_forward(1000)
+    hints(timed, 'hears "Hello"')
+    hints(timed, voiceless)
+    timed.clock.fast_forward(1500)
+    is_in(timed, "In the conference, alone")
 
 
 def test_without_script_it_says_that_it_needs_it(visit: Visit, phone: str) -> None:
@@ -190,25 +178,60 @@ def test_what_is_pressed_is_one_key(sandbox: StubbedSandbox, phone: str) -> None
 # It is fit for people
 
 
-def test_axe_finds_nothing_against_it(
-    sandbox: StubbedSandbox, open_phone: OpenPhone, find_with_axe: FindWithAxe
+def test_axe_finds_nothing_and_a_screen_reader_hears_the_state_only_when_it_changes(
+    sandbox: StubbedSandbox, page: Page, find_with_axe: FindWithAxe
 ) -> None:
-    page = open_phone()
     assert find_with_axe(page) == []
     enter(page)
-    page.get_by_text("Keypad").click()
+    page.evaluate(
+        """() => {
+          window.changes = [];
+          const all = { childList: true, characterData: true, subtree: true };
+          for (const part of document.querySelectorAll("[role=status], [role=log]")) {
+            new MutationObserver(() => changes.push(part.role)).observe(part, all);
+          }
+        }"""
+    )
+    before = page.get_by_role("timer").inner_text()
+    page.clock.fast_forward(3000)
+    expect(page.get_by_role("timer")).not_to_have_text(before)
+    assert page.evaluate("changes") == []
+    press_key(page, "5")
+    wait_for(page, "changes.join() === 'log'")
+    sandbox.dial()
+    wait_for(page, "changes.join() === 'log,status'")
     play(sandbox, f"{sandbox.public_url}/nothing.mp3")
     hints(page, "hears nothing: nothing.mp3")
     assert find_with_axe(page) == []
 
 
-def test_the_keyboard_is_enough(sandbox: StubbedSandbox, open_phone: OpenPhone) -> None:
-    page = open_phone()
+def test_the_keyboard_is_enough_and_the_keypad_is_open_while_a_key_does_something(
+    sandbox: StubbedSandbox, page: Page
+) -> None:
+    sandbox.answers = [[{**TALK, "bargeIn": True}, INPUT, CONFERENCE]]
+    speak(page)
+    keys = page.get_by_role("group", name="Keys")
+    expect(keys).not_to_be_visible()
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Dial")).to_be_focused()
     page.keyboard.press("Enter")
-    reads(page, "is in the conference")
+    expect(keys).to_be_visible()
     expect(page.get_by_role("button", name="Hang up")).to_be_focused()
+    page.get_by_role("button", name="hash", exact=True).focus()
+    page.keyboard.press("Enter")
+    is_in(page, "In the conference, alone")
+    (call,) = sandbox.calls.values()
+    pressed = [event["dtmf"]["digits"] for event in sandbox.events(call) if "dtmf" in event]
+    assert pressed == ["#"]
+    expect(keys).not_to_be_visible()
+    expect(page.locator("summary")).to_be_focused()
+    page.evaluate("speaking.onerror()")  # as a browser may do once the sentence is cancelled
+    expect(page.locator("#voiceless")).not_to_be_visible()
+    page.keyboard.press("Enter")
+    press(page, "5")
+    reads(page, "presses 5: nothing listens for keys")
+    expect(keys).to_be_visible()
+    page.get_by_role("button", name="Hang up").focus()
     page.keyboard.press("Enter")
     reads(page, "hangs up")
     expect(page.get_by_role("button", name="Dial")).to_be_focused()
