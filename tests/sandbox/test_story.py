@@ -1,4 +1,4 @@
-"""How the sandbox's story has the app's log in it, and callers by their names."""
+"""The sandbox's story contains the app's log, and names callers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DATE = "[2026-11-26 14:17:02,123]"
 
 
 class Told:
-    """A story about the callers of a sandbox, the app's log, and what is printed."""
+    """A story about the callers of a sandbox, with the app's log and the output."""
 
     def __init__(self, log: Path, sandbox: StubbedSandbox) -> None:
         self.log = log
@@ -34,7 +34,7 @@ class Told:
             file.write(text)
 
     def lines(self) -> list[str]:
-        """Return the lines since the last look, without their time, which all have."""
+        """Return the lines printed since the last call, without their time."""
         self.story.read_log()
         text = self.output.getvalue().replace("\n" + " " * 18, " ")  # unfolded
         self.output.seek(0)
@@ -44,7 +44,7 @@ class Told:
 
 @pytest.fixture
 def told(sandbox: StubbedSandbox, tmp_path: Path) -> Iterator[Told]:
-    """A story that has just begun."""
+    """Yield a story without any line."""
     told = Told(tmp_path / "app.log", sandbox)
     yield told
     told.story.close()
@@ -152,3 +152,13 @@ def test_nothing_is_printed_once_it_is_closed(told: Told) -> None:
     assert told.lines() == ["app      last"]
     told.story.say("…0001", "hears music")
     assert told.lines() == []
+
+
+def test_a_closed_terminal_is_no_error(told: Told) -> None:
+    reads, writes = pty.openpty()
+    with os.fdopen(writes, "w") as file:  # which writes what is left
+        os.close(reads)
+        story = Story(told.log, {}, file)
+        for _ in range(2):
+            story.say("…0001", "hangs up")
+        story.close()

@@ -1,4 +1,4 @@
-"""`python -m sandbox`: one story, in order, and an end that leaves nothing."""
+"""`python -m sandbox`: one story, in order, and an end that leaves no process and no file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ON_WINDOWS = ("-c", WITHOUT + "import sys; from sandbox.__main__ import main; sy
 
 
 def read_lines(screen: int, encoding: str) -> Generator[str, None, None]:
-    """Yield the lines of a terminal, which is closed with the generator."""
+    """Yield the lines of a terminal, and close it with the generator."""
     with open(screen, encoding=encoding) as file, suppress(OSError):  # how a terminal ends
         for line in file:
             yield line.rstrip("\n")
@@ -39,18 +39,13 @@ def read_lines(screen: int, encoding: str) -> Generator[str, None, None]:
 class Terminal:
     """`python -m sandbox` with these options, as a process on a terminal of its own.
 
-    It runs in a copy of the server, and its files are in a folder. No proxy that the environment
-    names is there.
+    It runs in a copy of the server, its files are in a folder, and its proxies do not exist.
     """
 
-    def __init__(
-        self,
-        copy: Path,
-        folder: Path,
-        *options: str,
-        program: tuple[str, ...] = ("-m", "sandbox"),
-        encoding: str = "utf-8",
-    ) -> None:
+    def __init__(self, copy: Path, folder: Path, *options: str, windows: bool = False) -> None:
+        program, encoding = ("-m", "sandbox"), "utf-8"
+        if windows:
+            program, encoding = ON_WINDOWS, "cp1252"
         self.folder = folder
         self.lines: list[str] = []
         self.port = free_port()
@@ -73,7 +68,7 @@ class Terminal:
         self.timer.start()
 
     def reads(self, text: str) -> str:
-        """Read lines until one has this text in it."""
+        """Read up to the line with this text in it, and return it; fail without one."""
         for line in self.output:
             self.look_for_processes()
             self.lines.append(line)
@@ -82,13 +77,13 @@ class Terminal:
         raise AssertionError(f"no {text!r} in {self.lines}")
 
     def look_for_processes(self) -> None:
-        """Remember what it has started."""
+        """Remember the processes that it has started."""
         file = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         with suppress(OSError):
             self.started.update(int(pid) for pid in file.read_text().split())
 
     def wait(self) -> int:
-        """Read to its end; returns its exit status, after a look for what is left."""
+        """Read to the end; returns the exit status, once it has left no process and no file."""
         self.lines += self.output
         status = self.process.wait(20)
         assert self.has_left_nothing()
@@ -96,11 +91,11 @@ class Terminal:
         return status
 
     def has_left_nothing(self) -> bool:
-        """Return whether all that it has started has ended."""
+        """Return whether all processes that it has started have ended."""
         return not any(is_running(pid) for pid in self.started)
 
     def kill(self) -> None:
-        """End it and what it has started, whatever a test has done."""
+        """End it and all processes that it has started."""
         self.timer.cancel()
         self.look_for_processes()
         self.process.kill()
@@ -112,7 +107,7 @@ class Terminal:
 
 
 def is_running(pid: int) -> bool:
-    """Return whether a process has not ended; what is left of it may stay for seconds."""
+    """Return whether a process runs; one that has ended may stay for seconds, as a zombie."""
     try:
         return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -121,25 +116,25 @@ def is_running(pid: int) -> bool:
 
 @pytest.fixture
 def run(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """Run `python -m sandbox` beside a `.env` that must change nothing."""
-    running: list[Terminal] = []
+    """Return a function that runs `python -m sandbox` beside a `.env` that must change nothing."""
+    terminals: list[Terminal] = []
     file = copy / ".env"
     file.write_text("PUBLIC_URL=https://a.invalid\nVOICE_CONFERENCE_QUORUM=5\nANSWER_WITH=stream")
     for name in ("PUBLIC_URL", "VOICE_CONFERENCE_QUORUM", "ANSWER_WITH"):
         monkeypatch.delenv(name)  # where it is empty it goes before the file
 
     def run(*options: str, **more: Any) -> Terminal:
-        running.append(Terminal(copy, tmp_path, *options, **more))
-        return running[-1]
+        terminals.append(Terminal(copy, tmp_path, *options, **more))
+        return terminals[-1]
 
     yield run
     file.unlink()
-    for terminal in running:
+    for terminal in terminals:
         terminal.kill()
 
 
 def in_order(terminal: Terminal, *patterns: str) -> None:
-    """Check that lines come that these patterns describe, in this order."""
+    """Check that there are lines that match these patterns, in this order."""
     lines = iter(terminal.lines)
     for pattern in patterns:
         found = any(re.fullmatch(pattern, line) for line in lines)
@@ -147,7 +142,7 @@ def in_order(terminal: Terminal, *patterns: str) -> None:
 
 
 def line(name: str, text: str) -> str:
-    """The pattern of a line about somebody."""
+    """Return the pattern of a line about a caller, the app, or the sandbox."""
     return rf" *\d+\.\d s  {name} *  {text}"
 
 
@@ -161,7 +156,8 @@ def test_the_story_of_one_caller(run: Run) -> None:
     terminal.reads("Sent")  # by what is heard, and after it
     requests.get(f"http://localhost:{terminal.port}/stream/stop", timeout=20).raise_for_status()
     terminal.reads("hears the music stop")
-    terminal.process.send_signal(signal.SIGINT)
+    for ends in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        terminal.process.send_signal(ends)
     assert terminal.wait() == 0
     in_order(
         terminal,
@@ -192,17 +188,16 @@ def test_the_story_of_one_caller(run: Run) -> None:
     assert not re.search(r"\d\d:\d\d:\d\d|INFO|GET / ", story)
 
 
-def test_each_caller_is_heard_before_the_next_one_dials_and_a_closed_terminal_ends_it(
+def test_each_caller_is_heard_before_the_next_one_dials_and_the_app_ends_with_a_killed_sandbox(
     run: Run,
 ) -> None:
     terminal = run("--callers", "5", "--quorum", "3")
     last = terminal.reads("…0005    is in the conference, with 4 more")
     assert float(last.split()[0]) < 30  # seconds, less than the music
     terminal.reads("press Play on the page")
-    terminal.output.close()
-    for name in (signal.SIGHUP, signal.SIGTERM):
-        terminal.process.send_signal(name)
-    assert terminal.wait() == 0
+    terminal.process.kill()
+    assert terminal.process.wait() == -signal.SIGKILL
+    wait_until(terminal.has_left_nothing, "the end of the app", 20)
     in_order(
         terminal,
         line("…0001", "dials"),
@@ -217,7 +212,7 @@ def test_each_caller_is_heard_before_the_next_one_dials_and_a_closed_terminal_en
 
 
 def test_music_where_windows_lacks_names_and_letters_until_the_end_of_the_app(run: Run) -> None:
-    terminal = run("--stream", program=ON_WINDOWS, encoding="cp1252")
+    terminal = run("--stream", windows=True)
     terminal.reads("…0001 joined")
     terminal.reads("…0001    POST /webhooks/answer ? 200 stream")
     terminal.reads("…0001    hears music: hold-music.mp3, 32 s")
@@ -225,14 +220,6 @@ def test_music_where_windows_lacks_names_and_letters_until_the_end_of_the_app(ru
     terminal.reads("app.py has ended by itself, with status -9")
     assert terminal.wait() == 1
     assert "Traceback" not in "".join(terminal.lines)
-
-
-def test_the_app_ends_with_a_sandbox_that_is_killed(run: Run) -> None:
-    terminal = run("--callers", "0")
-    terminal.reads("press Play on the page")
-    terminal.process.kill()
-    assert terminal.process.wait() == -signal.SIGKILL
-    wait_until(terminal.has_left_nothing, "the end of the app", 20)
 
 
 def test_an_app_that_does_not_start_says_why(run: Run) -> None:
