@@ -28,29 +28,25 @@ MUSIC_HEARD = "hears music: music.mp3, 32 s"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_webhook_is_signed_with_the_hash_of_its_parameters(
+def test_the_answer_webhook_is_signed_and_comes_through_a_tunnel(
     sandbox: StubbedSandbox, method: str
 ) -> None:
-    sandbox.dial({"SipHeader_X-Name": 'Zoë "Z" & co'}, method=method)
+    own = {"SipHeader_X-Name": 'Zoë "Z" & co', "endpoint_type": None}
+    sandbox.dial(own, method=method, region="api-eu-3.vonage.com")
     (answer,) = [one for one in sandbox.webhooks if one.path == "/webhooks/answer"]
     given = answer.args.to_dict() if method == "GET" else answer.json
+    usual = {"to", "from", "uuid", "conversation_uuid", "region_url"}
+    assert set(given) == {*usual, "SipHeader_X-Name"}
     assert given["SipHeader_X-Name"] == 'Zoë "Z" & co'
+    assert given["region_url"] == "https://api-eu-3.vonage.com"
     compact = json.dumps(given, ensure_ascii=False, separators=(",", ":")).encode()
     assert answer.get_data() == (b"" if method == "GET" else compact)
     token = answer.headers["Authorization"].removeprefix("Bearer ")
     claims = jwt.decode(token, sandbox.account.signature_secret, algorithms=["HS256"])
     assert claims["payload_hash"] == hashlib.sha256(compact).hexdigest()
     assert set(claims) == {"iat", "jti", "iss", "api_key", "application_id", "payload_hash"}
-
-
-def test_the_answer_webhook_comes_through_a_tunnel(sandbox: StubbedSandbox) -> None:
-    sandbox.dial({"endpoint_type": None}, region="api-eu-3.vonage.com")
-    (answer,) = [one for one in sandbox.webhooks if one.path == "/webhooks/answer"]
     assert answer.headers["Host"] == answer.headers["X-Forwarded-Host"] == sandbox.public_host
     assert answer.headers["X-Forwarded-Proto"] == "https"
-    (given,) = sandbox.sent("answer")
-    assert set(given) == {"to", "from", "uuid", "conversation_uuid", "region_url"}
-    assert given["region_url"] == "https://api-eu-3.vonage.com"
 
 
 def test_the_events_of_a_call(sandbox: StubbedSandbox) -> None:
@@ -113,7 +109,7 @@ SILENT = "https://silent.example/a.mp3"
 
 @pytest.fixture
 def silent(sandbox: StubbedSandbox) -> Iterator[socket.socket]:
-    """A server that never answers."""
+    """Yield a server that never answers, at SILENT."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         sandbox.web["silent.example"] = f"http://127.0.0.1:{server.getsockname()[1]}"
         yield server
@@ -165,7 +161,7 @@ def test_a_key_press_ends_the_music_and_is_sent(sandbox: StubbedSandbox) -> None
 
 
 def pressed(sandbox: StubbedSandbox, call: HeardCall) -> Any:
-    """What the app was told of the keys."""
+    """Return the keys in the one event that has any."""
     (keys,) = [event["dtmf"] for event in sandbox.events(call) if "dtmf" in event]
     return keys
 
@@ -181,7 +177,7 @@ def pressed(sandbox: StubbedSandbox, call: HeardCall) -> Any:
 def test_an_input_waits_for_keys(
     sandbox: StubbedSandbox, dtmf: Any, keys: str, sent: dict[str, Any]
 ) -> None:
-    """For 4, and 3 s for each, unless it says otherwise. [NCCO reference of 2021]"""
+    """The defaults are 4 keys, and 3 s for each. [NCCO reference of 2021]"""
     sandbox.answers = [[{**INPUT, "dtmf": dtmf}]]
     call = sandbox.dial()
     seconds = 3 if dtmf is None else dtmf["timeOut"]
