@@ -1,4 +1,4 @@
-"""Audio for tests: the bundled music, and WAVs of any kind."""
+"""Audio for tests: the bundled music, and any kind of WAV."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MUSIC = (FOLDER / "static" / "hold-music.mp3").read_bytes()
 def wav(
     bits: int = 16, channels: int = 1, hertz: int = 8000, seconds: float = 1, **more: Any
 ) -> bytes:
-    """A WAV of this length, if its header is right."""
+    """Return a WAV; `more` has what may be wrong with its header."""
     coding, extra = more.get("coding", 1), more.get("extra", b"")
     samples = bytes(max(1, bits // 8 * channels) * int((hertz or 8000) * seconds))
     form = struct.pack("<HHIIHH", coding, channels, hertz, hertz * 2, 2, bits) + extra

@@ -1,4 +1,4 @@
-"""Faults of the Voice API on purpose, and a certificate for all of Vonage's regions."""
+"""Inject faults into the Voice API, and make a certificate for all of Vonage's regions."""
 
 from __future__ import annotations
 
@@ -28,60 +28,54 @@ DROPPED = 444  # what `asked` has for a connection that was dropped: nginx's num
 
 @dataclass(frozen=True)
 class Fault:
-    """What the Voice API does instead of its work: answers, is slow, drips, or hangs up.
+    """A response that replaces the Voice API's own, or the way in which its connection fails.
 
-    Without a `status` it does its work; `close` goes with either.
+    Without a `status` the Voice API's own response is sent; `close` goes with either.
     """
 
     status: int | None = None
-    body: bytes = b'{"title": "As told"}'
+    body: bytes = b'{"title": "On purpose"}'
     headers: dict[str, str] = field(default_factory=dict)
-    drip: float = 0  # seconds between two bytes, where it comes byte by byte
-    hang_up: str = ""  # "at once", "midway", or "late": once the client has given up
-    close: str = ""  # the connection after the answer: "announced", or "silent"
+    drip: float = 0  # seconds between two bytes, or 0 to send all at once
+    hang_up: str = ""  # "at once", "midway", or "late": when the client has timed out
+    close: str = ""  # the connection after the response: "announced", or "silent"
 
 
 @dataclass(eq=False, kw_only=True)
 class HeardCall(Call):
-    """A call whose story a test can wait for; `playing` is what the Voice API was told to play."""
+    """A call whose story a test can wait for; `playing` is the URL that the Voice API plays."""
 
-    story: list[str] = field(default_factory=list)
     playing: str | None = None
 
-    def show(self, **shown: Any) -> None:
-        """Keep what is told in words."""
-        with self.news:
-            if "line" in shown:
-                self.story.append(shown["line"])
-            super().show(**shown)
+    @property
+    def story(self) -> list[str]:
+        """The lines of what happened."""
+        return [event["line"] for event in self.happened if "line" in event]
 
     def start_stream(self, url: str, loop: int, level: float) -> None:
-        """Play audio, as the Voice API."""
+        """Play audio, and keep its URL."""
         self.playing = url
         super().start_stream(url, loop, level)
 
     def stop_stream(self) -> None:
-        """Stop it, as the Voice API."""
+        """Stop the audio, and forget its URL."""
         self.playing = None
         super().stop_stream()
 
     def hears(self, text: str) -> str:
-        """Wait for a line of the story with this text in it, and give it; fail without one."""
+        """Return the first line of the story with this text in it; fail after 20 s without one."""
         with self.news:
-            self.news.wait_for(lambda: text in "\n".join(self.story), 20)
-            for line in self.story:
-                if text in line:
-                    return line
-        raise AssertionError(f"{self.name} never hears {text!r}, but: {self.story}")
+            found = self.news.wait_for(lambda: [one for one in self.story if text in one], 20)
+        assert found, f"{self.name} never hears {text!r}, but: {self.story}"
+        return found[0]
 
 
 class FaultySandbox(Sandbox):
-    """A sandbox whose Voice API has faults, for requests that pass its rate limit and its token.
+    """A sandbox whose Voice API has faults, for requests within the rate limit and with a token.
 
     `faults` has one Fault for each request to come; the last one stays. `latency` is how many
-    seconds each answer takes; while `released` is cleared, none comes. `connections` is how many
-    have been accepted. `web` has other public hosts, and the servers here in their place.
-    `certificate_files` are those of make_certificate.
+    seconds each response takes; while `released` is cleared, none is sent. `connections` counts
+    those accepted. `web` maps other public hosts to servers on this machine.
     """
 
     call_type = HeardCall
@@ -104,26 +98,24 @@ class FaultySandbox(Sandbox):
         super().__init__(settings, port=free_port(), **options)
 
     def serve_voice_api(self) -> VoiceApi:
-        """Serve the Voice API, with faults."""
+        """Return the Voice API, with faults."""
         connect = partial(FaultyConnection, self)
         return VoiceApi(self.account, self.calls, self._certificate_files, connect)
 
     def serve_here(self, app: Any, **options: Any) -> None:
-        """Serve an app from a thread of this process, in place of the app's own."""
+        """Serve an app from a thread of this process."""
         self._server = make_server(self.host, self.port, app, threaded=True, **options)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop_here(self) -> int:
-        """Serve no more."""
+        """Stop the server; returns 0, as the exit status of an app that was a process."""
         self._server.shutdown()
         self._server.server_close()
         return 0
 
     def server_of(self, host: str) -> str | None:
-        """The address of the server on this machine to which a public host leads, if one does."""
-        if host in self.web:
-            return self.web[host]
-        return super().server_of(host)
+        """Return the server on this machine for a public host, also for those in `web`."""
+        return self.web.get(host) or super().server_of(host)
 
     def dial(
         self,
@@ -132,18 +124,15 @@ class FaultySandbox(Sandbox):
         method: str = "POST",
         region: str = REGIONS[0],
         pick_up: bool = True,
-        answered_first: bool = False,
     ) -> HeardCall:
-        """Call the number; gives the call when its NCCO has come, and runs unless it is refused.
+        """Call the number; returns the call when it has its NCCO, which runs unless refused.
 
         `parameters` replace Vonage's own, or leave one out (None). Without `pick_up` the leg waits
-        for call.pick_up(); with `answered_first` it is answered as a support article has it.
+        for call.pick_up().
         """
         call = self.create_call(parameters, region)
         assert isinstance(call, HeardCall)
         call.ring()
-        if answered_first:
-            call.answer()
         call.connect(method)
         if pick_up:
             call.pick_up()
@@ -152,17 +141,17 @@ class FaultySandbox(Sandbox):
     def webhook(
         self, path: str, given: Any, method: str = "POST", **headers: str | None
     ) -> requests.Response:
-        """Send what Vonage sends to /webhooks/ and this path; gives the response."""
+        """Send a webhook as Vonage does; returns the response."""
         response = self.send(method, f"/webhooks/{path}", given, **headers)
         assert response is not None
         return response
 
     def request(self, path: str = "/", method: str = "GET", **options: Any) -> requests.Response:
-        """Send any other request; the options are those of requests."""
+        """Send any other request, with the options of requests; returns the response."""
         return requests.request(method, self.app_url + path, **{"timeout": 20, **options})
 
     def next_fault(self) -> Fault:
-        """The fault of the request that has just come."""
+        """Return the fault for the next request."""
         with self.counting:
             if not self.faults:
                 return Fault()
@@ -173,7 +162,7 @@ class FaultySandbox(Sandbox):
 
 
 class FaultyConnection(Connection):
-    """A connection on which each answer may be as the sandbox's next fault says."""
+    """A connection on which each response has the sandbox's next fault."""
 
     def __init__(self, sandbox: FaultySandbox, *given: Any) -> None:
         with sandbox.counting:
@@ -183,7 +172,7 @@ class FaultyConnection(Connection):
         super().__init__(*given)
 
     def respond(self, asked: Asked) -> Response:
-        """Do the work, or what the fault says."""
+        """Return the Voice API's response, or the fault's."""
         self.fault = fault = self.sandbox.next_fault()
         time.sleep(self.sandbox.latency)
         self.sandbox.released.wait(10)
@@ -198,9 +187,9 @@ class FaultyConnection(Connection):
         return Response(fault.body, fault.status or 200, fault.headers, content_type=kind)
 
     def send(self, answer: Response) -> None:
-        """Send an answer, or a part of it."""
+        """Send a response, or a part of it."""
         fault = self.fault
-        self.fault = Fault()  # what is refused has none
+        self.fault = Fault()  # a request that is refused before respond() has none
         if fault.close == "announced":
             answer.headers["Connection"] = "close"
         if fault.close or fault.hang_up:
@@ -223,10 +212,9 @@ class FaultyConnection(Connection):
 
 
 def make_certificate(folder: Path) -> tuple[str, str]:
-    """Files with a certificate for localhost and all regions, and with its key.
+    """Write a certificate for localhost and all regions, and its key; returns both files' paths.
 
-    It is signed by itself, so that it is also what a client has to trust. Many sandboxes may use
-    the same: making a key takes a while.
+    Many sandboxes may share it: making a key is slow.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Sandbox")])

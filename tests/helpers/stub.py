@@ -1,4 +1,4 @@
-"""A sandbox whose app is a stub in this process: it gives the answer that a test wants."""
+"""A sandbox whose app is a stub in this process: it returns the answer that a test wants."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ INPUT = {"action": "input", "type": ["dtmf"], "dtmf": {"maxDigits": 1}}
 
 
 class StubbedSandbox(FaultySandbox):
-    """Answers the answer webhook with `answers`, one each, of which the last one stays.
+    """A sandbox that answers the answer webhook with `answers`, one each; the last one stays.
 
-    An answer is an NCCO, or a Response. `webhooks` is what came in. `music` and `short` are the
-    addresses of audio of 32 s and of a moment.
+    An answer is an NCCO, or a Response. `webhooks` has the requests received. `music` and `short`
+    are the addresses of audio of 32 s and of 0.01 s.
     """
 
     def start_app(self) -> None:
@@ -37,11 +37,11 @@ class StubbedSandbox(FaultySandbox):
         self.serve_here(app, request_handler=_Silent)
 
     def stop_app(self) -> int:
-        """Stop serving."""
+        """Stop serving; returns 0."""
         return self.stop_here()
 
     def reset(self) -> None:
-        """Hang up, forget what came in, and answer with a conference again."""
+        """Hang up, forget all requests and files, and answer with a conference again."""
         self.hang_up_all()
         for kept in (self.calls, self.webhooks, self.asked, self.files, self.web):
             kept.clear()
@@ -50,30 +50,30 @@ class StubbedSandbox(FaultySandbox):
         self.short = self.add_file("/short.wav", wav(seconds=0.01))
 
     def add_file(self, path: str, content: Any, **options: Any) -> str:
-        """Serve a file, as audio unless the options say otherwise; gives its public address."""
+        """Serve a file, as audio unless the options say otherwise; returns its public address."""
         self.files[path] = Response(content, **{"mimetype": "audio/mpeg", **options})
         return self.public_url + path
 
     def stream(self, url: str = "", **more: Any) -> dict[str, Any]:
-        """An action that plays the music, or what is at another address."""
+        """Return an action that plays the music, or the audio at another address."""
         return {"action": "stream", "streamUrl": [url or self.music], **more}
 
     def hold(self, url: str = "") -> dict[str, Any]:
-        """An action that lets a caller wait with music."""
+        """Return an action that lets a caller wait with music."""
         return {**CONFERENCE, "startOnEnter": False, "musicOnHoldUrl": [url or self.music]}
 
     def sent(self, webhook: str) -> list[Any]:
-        """What came in by POST at a webhook."""
+        """Return the JSON of all requests to a webhook."""
         return [one.json for one in self.webhooks if one.path == f"/webhooks/{webhook}"]
 
     def events(self, call: Call) -> list[dict[str, Any]]:
-        """The events about a call that came in."""
+        """Return the events about a call."""
         events = self.sent("event")
         ids = {call.uuid, call.parameters["conversation_uuid"]}
         return [one for one in events if {one.get("uuid"), one.get("conversation_uuid")} & ids]
 
     def rtc(self, call: Call, number: int) -> list[dict[str, Any]]:
-        """The RTC events about a call, as they happened, once so many came."""
+        """Return the RTC events about a call, by their time, once there are so many."""
 
         def find() -> list[dict[str, Any]]:
             events = self.sent("rtc")
@@ -84,7 +84,7 @@ class StubbedSandbox(FaultySandbox):
         return sorted(find(), key=itemgetter("timestamp"))
 
     def _answer(self, request: Request) -> Response:
-        request.get_data()  # which is kept, and could not be read later
+        request.get_data()  # is kept, and could not be read later
         if request.path.startswith("/webhooks/"):
             with self.arrived:
                 self.webhooks.append(request)

@@ -1,4 +1,4 @@
-"""The sandbox's Voice API refuses what Vonage's does; test_rules.py has what no source says."""
+"""The sandbox's Voice API; test_rules.py lists what no source documents."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def bearer(account: Account, **claims: Any) -> str:
 
 @lru_cache
 def parse(key: str) -> Any:
-    """Return a key from PEM text, which takes a while."""
+    """Return a key from PEM text, which is slow to parse."""
     return load_pem_private_key(key.encode(), None)
 
 
@@ -51,7 +51,7 @@ def ask(
     kind: str | None = "application/json",
     host: str = "localhost",
 ) -> requests.Response:
-    """Ask the Voice API, far from its rate limit; all is valid unless it is given."""
+    """Send a request to the Voice API, within its rate limit, and valid by default."""
     sandbox.voice_api.taken.clear()
     headers = {"Authorization": token or bearer(sandbox.account), "Host": host}
     if kind:
@@ -135,7 +135,7 @@ def test_a_request_for_something_else_is_refused(sandbox: StubbedSandbox, exampl
 
 
 def of(**claims: Any) -> Callable[[Account], str]:
-    """A token with these claims; a whole number is so many seconds from now."""
+    """Return what signs a token with these claims; an int is a time, in seconds from now."""
 
     def sign(account: Account) -> str:
         now = time.time()
@@ -240,7 +240,7 @@ def test_a_call_lives_in_one_region(sandbox: StubbedSandbox) -> None:
 
 
 def test_the_sixteenth_request_in_a_second_gets_429(sandbox: StubbedSandbox) -> None:
-    """However it would have been answered. [Troubleshooting, Capacity]"""
+    """Requests that are refused count, too. [Troubleshooting, Capacity]"""
     sandbox.voice_api.taken.clear()
     with requests.Session() as client:
         client.trust_env = False  # which reads the machine's certificates for each request
@@ -274,16 +274,16 @@ def test_fifty_clients_at_once_and_a_silent_one(sandbox: StubbedSandbox) -> None
     assert len(statuses) == 50
 
 
-# On the wire, where clients write what no library writes
+# On the wire, with requests that no library sends
 
 
 class Wire(HTTPSConnection):
-    """A connection to the Voice API."""
+    """A connection to the Voice API, on which any header may be wrong."""
 
     token: str
 
     def ask(self, method: str, path: str, body: bytes = b"", **headers: str | None) -> HTTPResponse:
-        """Send a request, whose headers may be replaced, or left out; returns the answer, read."""
+        """Send a request, read the response; `headers` replace some, or leave one out (None)."""
         given: dict[str, str | None] = {
             "Authorization": self.token,
             "Content_Type": "application/json",
@@ -302,7 +302,7 @@ class Wire(HTTPSConnection):
 
 @pytest.fixture
 def wire(sandbox: StubbedSandbox) -> Iterator[Wire]:
-    """A connection, far from the rate limit."""
+    """Yield a connection, within the rate limit."""
     sandbox.voice_api.taken.clear()
     trusting = ssl.create_default_context(cafile=sandbox.environment["REQUESTS_CA_BUNDLE"])
     wire = Wire("localhost", sandbox.api_port, timeout=20, context=trusting)
@@ -313,7 +313,7 @@ def wire(sandbox: StubbedSandbox) -> Iterator[Wire]:
 
 @pytest.fixture
 def path(sandbox: StubbedSandbox) -> str:
-    """Where audio is played into a call."""
+    """Return the path that plays audio into a call."""
     return f"/v1/calls/{sandbox.dial().uuid}/stream"
 
 

@@ -1,4 +1,4 @@
-"""The sandbox sends what RTC says of audio in a leg; test_rules.py has what no source says."""
+"""The sandbox sends RTC's events about audio; test_rules.py lists what no source documents."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.helpers.stub import CONFERENCE, INPUT, StubbedSandbox
 
 @pytest.fixture
 def call(sandbox: StubbedSandbox) -> HeardCall:
-    """A caller in the conference."""
+    """Return a call in the conference."""
     call = sandbox.dial()
     call.hears("is in the conference")
     return call
