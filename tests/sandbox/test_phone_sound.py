@@ -78,7 +78,9 @@ def test_five_calls_sound_at_once_and_a_sixth_is_refused(
     wait_for(page, SOUNDS)
 
 
-def test_why_nothing_is_heard(sandbox: StubbedSandbox, listening: Page) -> None:
+def test_audio_that_cannot_be_played_or_is_replaced_is_not_heard(
+    sandbox: StubbedSandbox, listening: Page
+) -> None:
     play(sandbox, sandbox.add_file("/silence.wav", wav(bits=24)))
     reads(listening, "hears nothing: silence.wav could not be played: it is a WAV of 24 bits")
     expect(listening.locator(".trouble")).to_contain_text("hears nothing: silence.wav")
@@ -91,11 +93,6 @@ def test_why_nothing_is_heard(sandbox: StubbedSandbox, listening: Page) -> None:
     reads(listening, "hears the music end")
     hints(listening, "hears the music end")
     expect(listening.locator(".trouble")).to_have_count(0)
-
-
-def test_music_that_is_replaced_is_not_played_on_or_later(
-    sandbox: StubbedSandbox, listening: Page
-) -> None:
     play(sandbox)
     wait_for(listening, SOUNDS)
     first = listening.evaluate("audio.src")
