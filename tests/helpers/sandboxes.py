@@ -149,8 +149,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file in FOLDER.glob("*.py"):
         shutil.copy(file, folder)
     for name in ("calls", "sandbox", "static", "templates"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(FOLDER / name, folder / name, ignore=ignored)
+        shutil.copytree(FOLDER / name, folder / name)
     return folder
 
 
