@@ -204,7 +204,7 @@ class Config(BaseModel, frozen=True, arbitrary_types_allowed=True):
     VONAGE_APPLICATION_ID: Uuid | None = setting("a UUID, as on the application's page")
     VONAGE_PRIVATE_KEY: Key | None = setting("the path or the text of Vonage's key", repr=False)
     VONAGE_SIGNATURE_SECRET: Word | None = setting("one word of printable ASCII", repr=False)
-    VONAGE_API_HOST: ApiHost | None = setting("a host such as api-us-3.vonage.com, no https://")
+    VONAGE_API_HOST: ApiHost | None = setting("a host alone, such as api-us-3.vonage.com")
     ANSWER_WITH: Mode = setting("conversation or stream", "conversation")
     VOICE_STREAM_URL: PublicUrl | None = setting(PUBLIC)
     VOICE_STREAM_LOOP: Loop | None = setting(LOOP)
