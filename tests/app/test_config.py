@@ -50,7 +50,11 @@ STORES = ["sqlite:////tmp/calls.db", "rediss://:secret@host/0?socket_timeout=5"]
 VALUES: dict[str, tuple[str, list[str], list[Any]]] = {
     "VONAGE_APPLICATION_ID": ("a UUID", ["1234", "line\nbreak"], [AN_ID]),
     "VONAGE_SIGNATURE_SECRET": ("one word of printable ASCII", ["two words", "\u00fc"], ["a!b~c"]),
-    "VONAGE_API_HOST": ("a host such as api-us-3.vonage.com", NO_API_HOSTS, ["localhost:8443"]),
+    "VONAGE_API_HOST": (
+        "a host alone, such as api-us-3.vonage.com",
+        NO_API_HOSTS,
+        ["localhost:8443"],
+    ),
     "ANSWER_WITH": ("conversation or stream", ["both"], ["stream"]),
     "VOICE_STREAM_URL": ("an http or https address on the public internet", LOCAL, PUBLIC[:1]),
     "VOICE_STREAM_LOOP": ("a whole number", ["-1", "often"], [0, 25]),
