@@ -223,10 +223,10 @@ def show_page(*, message: str = "", error: str = "", address_error: str = "") ->
 
 
 def show_error(error: HTTPException, sentence: str) -> str:
-    """Return the page with an error, which stands alone for visitors who are not let in."""
+    """Return the page with an error, which stands alone unless the operator has been let in."""
     if isinstance(error, WrongAddress):
         return show_page(address_error="Use a public http or https address.")
-    if request.endpoint is None or error.code in (401, 403, 500):
+    if request.blueprint != "player" or error.code in (401, 403, 500):
         return render_template("alone.html", error=sentence)
     return show_page(error=sentence)
 

@@ -87,6 +87,7 @@ def test_user_and_password_in_the_address_work(start: StartSandbox, visit: Visit
         ("/stream", 403, "or set STREAM_PASSWORD"),
         ("/stream/stop", 403, "or set STREAM_PASSWORD"),
         ("/nothing", 404, "The webhooks are /webhooks/answer and /webhooks/event."),
+        ("/static/nothing", 404, "The requested URL was not found"),
     ],
 )
 def test_who_is_not_let_in_sees_one_sentence_a_link_and_no_caller(
