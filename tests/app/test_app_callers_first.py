@@ -42,7 +42,7 @@ def run(process: Process, copy: Path, server: str, workers: int = 1) -> FaultySa
         granian += ["--workers-kill-timeout", str(KILLS_AFTER), "--workers", str(workers)]
         command = ["sh", "-c", 'cd "$0" && exec "$@"', str(copy), *granian]
     sandbox = process(command, HOST="127.0.0.1", PORT=port, STREAM_PASSWORD=PASSWORD)
-    # A process of granian's that is told to end while it starts does not, whatever the app is.
+    # A granian worker that is told to end while it starts does not end.
     started = re.compile("Started worker-|Running on")
     wait_until(lambda: len(started.findall(sandbox.log.read_text())) == workers, "the start")
     return sandbox
@@ -50,16 +50,14 @@ def run(process: Process, copy: Path, server: str, workers: int = 1) -> FaultySa
 
 @contextmanager
 def two_plays(sandbox: FaultySandbox) -> Iterator[list[Future[requests.Response]]]:
-    """Let two plays hang as long as the block lasts, and check that a third is refused."""
+    """Let two plays hang as long as the block lasts, which must be less than 5 s."""
     sandbox.dial()
     sandbox.released.clear()
     before = len(sandbox.asked)
     with ThreadPoolExecutor(2) as operators:
         try:
-            playing = [operators.submit(press, sandbox) for _ in range(2)]
+            playing = [operators.submit(play, sandbox) for _ in range(2)]
             wait_until(lambda: len(sandbox.asked) == before + 2, "two plays")
-            refused = press(sandbox)
-            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
             yield playing
         finally:
             sandbox.released.set()
@@ -67,7 +65,7 @@ def two_plays(sandbox: FaultySandbox) -> Iterator[list[Future[requests.Response]
             sandbox.calls.clear()
 
 
-def press(sandbox: FaultySandbox) -> requests.Response:
+def play(sandbox: FaultySandbox) -> requests.Response:
     return sandbox.request("/stream", auth=("me", PASSWORD))
 
 
@@ -78,7 +76,7 @@ def connect(sandbox: FaultySandbox, route: str, head: str, begun: bytes = b"") -
     return line
 
 
-def answered_within_a_second(sandbox: FaultySandbox) -> None:
+def check_answered_within_a_second(sandbox: FaultySandbox) -> None:
     began = time.monotonic()
     assert sandbox.dial(pick_up=False).ncco
     assert time.monotonic() - began < 1
@@ -104,7 +102,7 @@ def test_neither_half_requests_nor_slow_bodies_hold_up_a_caller_or_the_end(
             for line in slow:
                 with suppress(OSError):  # of a request that is refused already
                     line.sendall(b" ")
-            answered_within_a_second(sandbox)
+            check_answered_within_a_second(sandbox)
         assert not any(one.done() for one in playing)
         began = time.monotonic()
         sandbox.app.terminate()
@@ -141,10 +139,10 @@ def test_two_processes_share_who_is_on_the_line(copy: Path, process: Process) ->
     callers = {sandbox.dial().uuid for _ in range(3)}
     sandbox.released.clear()
     with ThreadPoolExecutor(10) as operators:
-        pressed = [operators.submit(press, sandbox) for _ in range(10)]
+        pressed = [operators.submit(play, sandbox) for _ in range(10)]
         wait_until(lambda: sum(one.done() for one in pressed) >= 6, "the refusals")
         for _ in range(8):
-            answered_within_a_second(sandbox)
+            check_answered_within_a_second(sandbox)
         sandbox.released.set()
     played = [one.result() for one in pressed if one.result().status_code == 200]
     assert 2 <= len(played) <= 4

@@ -325,15 +325,20 @@ def test_many_threads_do_not_starve_each_other(in_sqlite: SqliteCalls, clock: Cl
     assert {leg.uuid for leg in in_sqlite.live()} == {leg.uuid for leg in legs}
 
 
-def test_a_new_file_waits_for_the_process_that_creates_it(
+def test_the_store_waits_while_another_process_creates_the_file(
     in_sqlite: SqliteCalls, file: Path
 ) -> None:
-    maker = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-    maker.execute("BEGIN IMMEDIATE")
-    until_then = threading.Timer(0.1, maker.close)
-    until_then.start()
-    in_sqlite.end(uuid.uuid4().hex)
-    assert not until_then.is_alive()
+    released = threading.Event()
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as maker:
+
+        def release() -> None:
+            released.set()
+            maker.execute("COMMIT")
+
+        maker.execute("BEGIN IMMEDIATE")
+        threading.Timer(0.1, release).start()
+        in_sqlite.end(uuid.uuid4().hex)
+    assert released.is_set()
 
 
 # Redis alone

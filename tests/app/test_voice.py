@@ -143,6 +143,19 @@ def test_a_third_429_is_passed_on_with_retry_after(conference: InProcess) -> Non
     assert len(conference.asked) == 3
 
 
+def test_a_third_play_at_a_time_is_refused(conference: InProcess) -> None:
+    conference.dial()
+    conference.released.clear()
+    with ThreadPoolExecutor(2) as operators:
+        playing = [operators.submit(browse, conference, "/stream") for _ in range(2)]
+        wait_until(lambda: len(conference.asked) == 2, "two plays")
+        refused = browse(conference, "/stream")
+        conference.released.set()
+    assert error_of(refused, 503) == "Two other requests play or stop. Try again."
+    assert refused.headers["Retry-After"] == "2"
+    assert [one.result().status_code for one in playing] == [200, 200]
+
+
 FAR = [f"Fri, 31 Dec {year} 23:59:59 GMT" for year in (99999, 99999999999)]
 
 

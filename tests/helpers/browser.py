@@ -29,7 +29,7 @@ def chromium() -> Iterator[Browser]:
     """Start one browser for all tests."""
     path = need("chromium")
     quiet = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    # A process ready for the next site, and a frame for each address: an eighth of all the work.
+    # Without spare processes and a new frame for each address, the tests take an eighth less CPU.
     quiet.append("--disable-features=SpareRendererForSitePerProcess,RenderDocument")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=quiet)
@@ -110,7 +110,7 @@ def find_with_axe() -> FindWithAxe:
 
 
 class HiddenTab:
-    """A tab that may be hidden, as Playwright's own never are: behind the one opened last."""
+    """A tab that goes to the background when another opens, which Playwright's own never do."""
 
     numbers = count(1)
 

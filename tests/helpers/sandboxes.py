@@ -158,7 +158,7 @@ def running() -> Iterator[dict[str, InProcess]]:
     """Keep the sandboxes of a test file, by their settings, and stop them at its end."""
     sandboxes: dict[str, InProcess] = {}
     yield sandboxes
-    with ThreadPoolExecutor(16) as pool:  # each waits until its servers have looked up
+    with ThreadPoolExecutor(16) as pool:  # each waits for its servers' next poll
         list(pool.map(InProcess.__exit__, sandboxes.values()))
 
 

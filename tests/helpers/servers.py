@@ -134,7 +134,7 @@ class Carrier(StreamRequestHandler):
     def handle(self) -> None:
         """Connect, and carry what comes from either end to the other.
 
-        Once it is silent, nothing and no end arrives.
+        Once it is silent, drop what arrives, and do not pass on that an end has closed.
         """
         silent = self.server.silent
         if self.server.is_proxy:

@@ -49,7 +49,6 @@ class Terminal:
         self.folder = folder
         self.lines: list[str] = []
         self.port = free_port()
-        self.started: set[int] = set()  # processes, which have sessions of their own
         ports = ("--port", str(self.port), "--phone-port", str(free_port()))
         proxies = dict.fromkeys(PROXIES, f"http://127.0.0.1:{free_port()}")
         own = {**proxies, "TMPDIR": str(folder), "PYTHONIOENCODING": encoding}
@@ -70,48 +69,39 @@ class Terminal:
     def reads(self, text: str) -> str:
         """Read up to the line with this text in it, and return it; fail without one."""
         for line in self.output:
-            self.look_for_processes()
             self.lines.append(line)
             if text in line:
                 return line
         raise AssertionError(f"no {text!r} in {self.lines}")
 
-    def look_for_processes(self) -> None:
-        """Remember the processes that it has started."""
-        file = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        with suppress(OSError):
-            self.started.update(int(pid) for pid in file.read_text().split())
-
     def wait(self) -> int:
         """Read to the end; returns the exit status, once it has left no process and no file."""
         self.lines += self.output
         status = self.process.wait(20)
-        assert self.has_left_nothing()
+        assert self.processes() == {}
         assert list(self.folder.iterdir()) == []
         return status
 
-    def has_left_nothing(self) -> bool:
-        """Return whether all processes that it has started have ended."""
-        return not any(is_running(pid) for pid in self.started)
+    def processes(self) -> dict[int, str]:
+        """Return the processes that it has started, and their commands: all have its TMPDIR."""
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it may end, or be another user's
+                environment = (process / "environ").read_text().split("\0")
+                if f"TMPDIR={self.folder}" in environment:
+                    found[int(process.name)] = (process / "cmdline").read_text()
+        found.pop(self.process.pid, None)
+        return found
 
     def kill(self) -> None:
         """End it and all processes that it has started."""
         self.timer.cancel()
-        self.look_for_processes()
         self.process.kill()
         self.process.wait()
-        for pid in self.started:
+        for pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.output.close()
-
-
-def is_running(pid: int) -> bool:
-    """Return whether a process runs; one that has ended may stay for seconds, as a zombie."""
-    try:
-        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
 
 
 @pytest.fixture
@@ -197,7 +187,7 @@ def test_each_caller_is_heard_before_the_next_one_dials_and_the_app_ends_with_a_
     terminal.reads("press Play on the page")
     terminal.process.kill()
     assert terminal.process.wait() == -signal.SIGKILL
-    wait_until(terminal.has_left_nothing, "the end of the app", 20)
+    wait_until(lambda: not terminal.processes(), "the end of the app", 20)
     in_order(
         terminal,
         line("…0001", "dials"),
@@ -216,7 +206,8 @@ def test_music_where_windows_lacks_names_and_letters_until_the_end_of_the_app(ru
     terminal.reads("…0001 joined")
     terminal.reads("…0001    POST /webhooks/answer ? 200 stream")
     terminal.reads("…0001    hears music: hold-music.mp3, 32 s")
-    os.kill(min(terminal.started), signal.SIGKILL)  # another watches over the app
+    [app] = [pid for pid, command in terminal.processes().items() if "app.py" in command]
+    os.kill(app, signal.SIGKILL)
     terminal.reads("app.py has ended by itself, with status -9")
     assert terminal.wait() == 1
     assert "Traceback" not in "".join(terminal.lines)
