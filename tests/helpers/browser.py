@@ -82,6 +82,10 @@ def visit(open_tab: OpenTab) -> Iterator[Visit]:
         tab.goto("about:blank")
 
 
+def press(page: Page, button: str) -> None:
+    page.get_by_role("button", name=button, exact=True).click()
+
+
 @pytest.fixture(scope="session")
 def find_with_axe() -> FindWithAxe:
     """Return a function that lists axe-core's complaints, on a dark phone and a light screen.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import re
 import time
@@ -19,8 +18,8 @@ CONFERENCE = "Relaxing Conference"
 AUDIO = "https://audio.example/hold-music.mp3"
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 FROM_ELSEWHERE = {"X-Forwarded-For": "203.0.113.9"}
-PASSWORD = base64.b64encode(b":let me in").decode()
-WITH_PASSWORD = {**FROM_ELSEWHERE, "Authorization": f"Basic {PASSWORD}"}
+PASSWORD = "let me in"
+LOGIN = {"Authorization": "Basic OmxldCBtZSBpbg=="}  # with that password
 
 
 def read(sandbox: InProcess, path: str = "/", **headers: str) -> requests.Response:
@@ -32,10 +31,6 @@ def words(response: requests.Response) -> str:
     """Return the words of a page, with single spaces."""
     text = html.unescape(re.sub("<[^<>]*>", "", response.text))
     return " ".join(text.split())
-
-
-def press(page: Page, button: str) -> None:
-    page.get_by_role("button", name=button, exact=True).click()
 
 
 def pass_a_second(page: Page) -> None:

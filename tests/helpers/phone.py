@@ -12,7 +12,7 @@ from werkzeug.serving import make_server
 from sandbox import Sandbox
 from sandbox.phone import create_phone
 from tests.helpers import servers
-from tests.helpers.browser import Visit
+from tests.helpers.browser import Visit, press
 from tests.helpers.stub import StubbedSandbox
 from tests.helpers.waiting import wait_until
 
@@ -51,10 +51,6 @@ def timed(page: Page) -> Page:
 # What a caller does, and what is shown
 
 
-def press(page: Page, name: str) -> None:
-    page.get_by_role("button", name=name, exact=True).click()
-
-
 def press_key(page: Page, name: str) -> None:
     """Press a key of the keypad, which is opened if it is closed."""
     if not page.get_by_role("group", name="Keys").is_visible():
@@ -62,22 +58,22 @@ def press_key(page: Page, name: str) -> None:
     press(page, name)
 
 
-def reads(page: Page, text: str) -> None:
+def expect_line(page: Page, text: str) -> None:
     """Wait until this text is in the story."""
     expect(page.get_by_role("log")).to_contain_text(text)
 
 
-def is_in(page: Page, state: str) -> None:
+def expect_state(page: Page, state: str) -> None:
     """Wait until this is the state of the call."""
     expect(page.get_by_role("status")).to_have_text(state)
 
 
-def has_time(page: Page, time: str) -> None:
+def expect_time(page: Page, time: str) -> None:
     """Wait until this is the time of the state."""
     expect(page.get_by_role("timer")).to_have_text(time)
 
 
-def hints(page: Page, text: str) -> None:
+def expect_shown(page: Page, text: str) -> None:
     """Wait until this is on the screen, where it can be seen."""
     expect(page.locator("#screen").get_by_text(text)).to_be_visible()
 
@@ -85,7 +81,7 @@ def hints(page: Page, text: str) -> None:
 def enter(page: Page) -> None:
     """Dial, and wait until the caller is in the conference."""
     press(page, "Dial")
-    reads(page, "is in the conference")
+    expect_line(page, "is in the conference")
 
 
 def wait_for(page: Page, script: str) -> None:

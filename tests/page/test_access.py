@@ -11,9 +11,9 @@ import requests
 from playwright.sync_api import expect
 
 from calls import AudioNote
-from tests.helpers.browser import FindWithAxe, Visit
+from tests.helpers.browser import FindWithAxe, Visit, press
 from tests.helpers.faults import Fault
-from tests.helpers.page import CALLER, FROM_ELSEWHERE, HTML, answer, press, read, refresh
+from tests.helpers.page import CALLER, FROM_ELSEWHERE, HTML, PASSWORD, answer, read, refresh
 from tests.helpers.sandboxes import InProcess, StartSandbox
 from tests.helpers.servers import serve_folder
 
@@ -70,7 +70,7 @@ def test_a_page_of_another_origin_starts_nothing(
 
 
 def test_user_and_password_in_the_address_work(start: StartSandbox, visit: Visit) -> None:
-    sandbox = start(STREAM_PASSWORD="let me in")
+    sandbox = start(STREAM_PASSWORD=PASSWORD)
     host = sandbox.app_url.removeprefix("http://")
     page = visit(f"http://me:let%20me%20in@{host}/", headers=FROM_ELSEWHERE)
     call = sandbox.dial(CALLER)

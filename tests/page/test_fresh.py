@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import re
+import time
 from functools import partial
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from tests.helpers.browser import Visit
+from calls import News
+from tests.helpers.browser import Visit, press
 from tests.helpers.page import (
     CALLER,
     FROM_ELSEWHERE,
+    LOGIN,
     PASSWORD,
     answer,
     caller,
     fill,
+    happened,
     pass_a_second,
-    press,
     read,
     refresh,
     said,
     trouble,
 )
 from tests.helpers.sandboxes import InProcess, StartSandbox, replaced_by_a_folder
+from tests.helpers.waiting import wait_until
 
 ADDRESSES = """["href", "src", "action", "formaction"].flatMap(name =>
     [...document.querySelectorAll(`[${name}]`)].map(one => one.getAttribute(name)))"""
@@ -191,22 +195,25 @@ def test_a_renewal_that_fails_is_followed_by_the_next(conference: InProcess, vis
 
 @pytest.mark.parametrize(
     ("password", "sentence"),
-    [("", "Open http://localhost:"), ("let me in", "Wrong or missing STREAM_PASSWORD.")],
+    [("", "Open http://localhost:"), (PASSWORD, "Wrong or missing STREAM_PASSWORD.")],
 )
 def test_a_tab_that_is_refused_stops_asking(
     start: StartSandbox, visit: Visit, password: str, sentence: str
 ) -> None:
     sandbox = start(STREAM_PASSWORD=password)
     sandbox.dial(CALLER)
-    page = visit(sandbox.app_url, headers={"Authorization": f"Basic {PASSWORD}"})
+    page = visit(sandbox.app_url, headers=LOGIN)
     page.set_extra_http_headers(FROM_ELSEWHERE)
     pass_a_second(page)
     expect(trouble(page)).to_contain_text(sentence)
     expect(trouble(page)).to_contain_text("Reload this page, with the password if asked.")
     expect(caller(page, "+442079460123")).to_be_visible()
-    pass_a_second(page)
-    page.wait_for_timeout(300)  # in which it would have asked
     assert len(re.findall("GET /: 40[13]", sandbox.log.read_text())) == 1
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.run_for(10_000)
+    page.evaluate("fetch('/static/idle.svg')")  # which is noted after what was asked before
+    assert asked == [f"{sandbox.app_url}/static/idle.svg"]
 
 
 def test_below_a_path_every_address_of_the_page_is_below_it(own: InProcess, visit: Visit) -> None:
@@ -241,3 +248,111 @@ def test_a_page_without_a_list_comes_back_by_itself(own: InProcess, visit: Visit
     expect(caller(page, "+442079460123")).to_be_visible()
     expect(answer(page)).to_be_empty()
     assert own.asked == []
+
+
+class Held:
+    """Holds back the first response from a path; later ones pass."""
+
+    def __init__(self, page: Page, path: str) -> None:
+        self.page = page
+        self.responses: list[APIResponse] = []
+        page.route(re.compile(path), self._take)
+
+    def _take(self, route: Route) -> None:
+        if self.responses:
+            route.continue_()
+            return
+        self.route = route
+        self.responses.append(route.fetch())
+
+    def wait(self) -> None:
+        """Wait until the server has responded."""
+        # Asking for anything lets Playwright take what has come in.
+        wait_until(lambda: self.page.title() and self.responses, "the response")
+
+    def release(self) -> None:
+        self.route.fulfill(response=self.responses[0])
+
+
+@pytest.fixture
+def paused(conference: InProcess, visit: Visit) -> Page:
+    """Open the page with a caller, and let it renew itself only when a test says so."""
+    conference.dial(CALLER)
+    page = visit("about:blank")
+    page.clock.pause_at(page.evaluate("Date.now()") / 1_000 + 1)
+    page.goto(conference.app_url)
+    return page
+
+
+def replace_the_caller(sandbox: InProcess) -> None:
+    [call] = sandbox.calls.values()
+    sandbox.dial({"from": "14155550145"})
+    call.hang_up()
+
+
+def test_a_renewal_that_a_press_has_overtaken_is_not_shown(
+    conference: InProcess, paused: Page
+) -> None:
+    renewal = Held(paused, "/$")
+    pass_a_second(paused)
+    renewal.wait()
+    replace_the_caller(conference)
+    press(paused, "Stop for +442079460123")
+    expect(paused.locator("li .name")).to_have_text(["+14155550145"])
+    renewal.release()
+    paused.evaluate("fetch('/static/idle.svg')")  # by then it would have been shown
+    expect(paused.locator("li .name")).to_have_text(["+14155550145"])
+
+
+def test_a_late_answer_to_a_press_changes_no_row(conference: InProcess, paused: Page) -> None:
+    late = Held(paused, "/stream")
+    press(paused, "Play to +442079460123")
+    late.wait()
+    replace_the_caller(conference)
+    refresh(paused)
+    expect(paused.locator("li .name")).to_have_text(["+14155550145"])
+    late.release()
+    expect(answer(paused)).to_have_text("Sent hold-music.mp3 to the caller")
+    expect(paused.locator("li .name")).to_have_text(["+14155550145"])
+    expect(happened(paused).first).to_contain_text("…0123 left")
+
+
+def test_a_clock_set_back_does_not_freeze_the_page(conference: InProcess, visit: Visit) -> None:
+    page = visit(conference.app_url)
+    hour = "new Date(Date.parse(main.dataset.now) + 3600000).toISOString()"
+    page.locator("#main").evaluate(f"main => main.dataset.now = {hour}")
+    conference.dial(CALLER)
+    refresh(page)
+    expect(caller(page, "+442079460123")).to_be_visible()
+
+
+def test_times_are_those_of_the_browsers_zone(conference: InProcess, visit: Visit) -> None:
+    page = visit("about:blank")
+    session = page.context.new_cdp_session(page)
+    session.send("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Kathmandu"})
+    conference.dial(CALLER)
+    page.goto(conference.app_url)
+    for times in (2, 4):
+        shown = page.evaluate(
+            """[...document.querySelectorAll('main time')].map(time =>
+                [time.textContent, new Date(time.dateTime).toLocaleTimeString('en-GB')])"""
+        )
+        assert len(shown) == times
+        assert all(text == local for text, local in shown)
+        conference.dial()
+        refresh(page)
+    session.send("Emulation.setTimezoneOverride", {"timezoneId": ""})
+    session.detach()
+
+
+def test_what_the_browser_has_translated_stays(conference: InProcess, visit: Visit) -> None:
+    conference.dial(CALLER)
+    page = visit(conference.app_url)
+    translate = "document.querySelectorAll('#history h2, #news span').forEach(one => {"
+    page.evaluate(translate + " one.innerHTML = '<font>übersetzt</font>' })")
+    refresh(page)
+    expect(page.locator("#history font")).to_have_count(2)
+    conference.store.tell(News(time.time(), "Something else", bad=False))
+    refresh(page)
+    expect(happened(page).first).to_contain_text("Something else")
+    expect(page.locator("#history font")).to_have_count(2)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-import time
 
-import pytest
-from playwright.sync_api import APIResponse, Page, Route, expect
+from playwright.sync_api import Page, expect
 
-from calls import News
-from tests.helpers.browser import Visit
+from tests.helpers.browser import Visit, press
 from tests.helpers.faults import Fault
 from tests.helpers.page import (
     CALLER,
@@ -18,7 +15,6 @@ from tests.helpers.page import (
     fill,
     happened,
     pass_a_second,
-    press,
     read,
     refresh,
     trouble,
@@ -128,57 +124,6 @@ def test_the_answer_to_a_press_stays_until_the_next(conference: InProcess, visit
     expect(happened(page).filter(has_text="Stopped")).to_have_count(1)
 
 
-@pytest.mark.parametrize("is_late", [True, False])
-def test_an_answer_that_a_newer_one_has_overtaken_changes_nothing(
-    conference: InProcess, visit: Visit, is_late: bool
-) -> None:
-    """Either a renewal is held back, or the answer to a press is late."""
-    call = conference.dial(CALLER)
-    page = visit("about:blank")
-    page.clock.pause_at(page.evaluate("Date.now()") / 1_000 + 1)  # no renewals but those below
-    page.goto(conference.app_url)
-    held: list[Route] = []
-    responses: list[APIResponse] = []
-    path = re.compile("/stream" if is_late else "/$")
-
-    def hold_the_first(route: Route) -> None:
-        if held:
-            route.continue_()
-        else:
-            held.append(route)
-            responses.append(route.fetch())
-
-    page.route(path, hold_the_first)
-    if is_late:
-        press(page, "Play to +442079460123")
-    else:
-        pass_a_second(page)
-    wait_until(lambda: page.title() and responses)
-    conference.dial({"from": "14155550145"})
-    call.hang_up()
-    if is_late:
-        refresh(page)
-    else:
-        press(page, "Stop for +442079460123")
-    expect(page.locator("li .name")).to_have_text(["+14155550145"])
-    held[0].fulfill(response=responses[0])
-    if is_late:
-        expect(answer(page)).to_have_text("Sent hold-music.mp3 to the caller")
-    else:
-        page.wait_for_timeout(100)  # in which it would have been shown
-    expect(page.locator("li .name")).to_have_text(["+14155550145"])
-    expect(happened(page).first).to_contain_text("…0123 left")
-
-
-def test_a_clock_set_back_does_not_freeze_the_page(conference: InProcess, visit: Visit) -> None:
-    page = visit(conference.app_url)
-    hour = "new Date(Date.parse(main.dataset.now) + 3600000).toISOString()"
-    page.locator("#main").evaluate(f"main => main.dataset.now = {hour}")
-    conference.dial(CALLER)
-    refresh(page)
-    expect(caller(page, "+442079460123")).to_be_visible()
-
-
 def test_a_row_says_why_its_caller_was_not_reached(conference: InProcess, visit: Visit) -> None:
     for number in range(5):
         conference.dial({"from": f"44207946012{number}"})
@@ -215,38 +160,6 @@ def test_the_last_twenty_are_shown(conference: InProcess, visit: Visit) -> None:
     fill(conference, 20)
     refresh(page)
     expect_lines(page, *[f"…{number:04} joined" for number in range(19, -1, -1)])
-
-
-def test_times_are_those_of_the_browsers_zone(conference: InProcess, visit: Visit) -> None:
-    page = visit("about:blank")
-    session = page.context.new_cdp_session(page)
-    session.send("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Kathmandu"})
-    conference.dial(CALLER)
-    page.goto(conference.app_url)
-    for times in (2, 4):
-        shown = page.evaluate(
-            """[...document.querySelectorAll('main time')].map(time =>
-                [time.textContent, new Date(time.dateTime).toLocaleTimeString('en-GB')])"""
-        )
-        assert len(shown) == times
-        assert all(text == local for text, local in shown)
-        conference.dial()
-        refresh(page)
-    session.send("Emulation.setTimezoneOverride", {"timezoneId": ""})
-    session.detach()
-
-
-def test_what_the_browser_has_translated_stays(conference: InProcess, visit: Visit) -> None:
-    conference.dial(CALLER)
-    page = visit(conference.app_url)
-    translate = "document.querySelectorAll('#history h2, #news span').forEach(one => {"
-    page.evaluate(translate + " one.innerHTML = '<font>übersetzt</font>' })")
-    refresh(page)
-    expect(page.locator("#history font")).to_have_count(2)
-    conference.store.tell(News(time.time(), "Something else", bad=False))
-    refresh(page)
-    expect(happened(page).first).to_contain_text("Something else")
-    expect(page.locator("#history font")).to_have_count(2)
 
 
 def test_an_answer_is_shown_though_the_list_fails(start: StartSandbox, visit: Visit) -> None:

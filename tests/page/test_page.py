@@ -9,15 +9,16 @@ import uuid
 from playwright.sync_api import Page, expect
 
 from calls import AudioNote, Leg
-from tests.helpers.browser import Visit
+from tests.helpers.browser import Visit, press
 from tests.helpers.faults import Fault
 from tests.helpers.page import (
     CALLER,
-    WITH_PASSWORD,
+    FROM_ELSEWHERE,
+    LOGIN,
+    PASSWORD,
     answer,
     caller,
     fill,
-    press,
     read,
     refresh,
     said,
@@ -255,8 +256,8 @@ def test_what_comes_of_a_button_far_down_is_in_view(conference: InProcess, visit
 
 def test_without_script_the_page_works_by_reloading(start: StartSandbox, visit: Visit) -> None:
     """The operator is elsewhere, and has the password."""
-    sandbox = start(STREAM_PASSWORD="let me in")
-    page = visit(sandbox.app_url, script=False, headers=WITH_PASSWORD)
+    sandbox = start(STREAM_PASSWORD=PASSWORD)
+    page = visit(sandbox.app_url, script=False, headers={**FROM_ELSEWHERE, **LOGIN})
     one, other = sandbox.dial(CALLER), sandbox.dial()
     page.get_by_role("link", name="Reload").click()
     press(page, "Play to all 2")

@@ -11,16 +11,15 @@ import requests
 from playwright.sync_api import Page, expect
 from werkzeug import Response
 
-from tests.helpers.browser import FindWithAxe, Visit
+from tests.helpers.browser import FindWithAxe, Visit, press
 from tests.helpers.phone import (
     enter,
-    has_time,
-    hints,
-    is_in,
+    expect_line,
+    expect_shown,
+    expect_state,
+    expect_time,
     play,
-    press,
     press_key,
-    reads,
     speak,
     wait_for,
 )
@@ -37,48 +36,48 @@ def test_each_state_and_its_time(sandbox: StubbedSandbox, timed: Page) -> None:
 
     slow = Response(body(), mimetype="application/json")
     sandbox.answers = [slow, [CONFERENCE], [sandbox.hold()]]
-    is_in(timed, "Ready to dial")
+    expect_state(timed, "Ready to dial")
     expect(timed.get_by_role("link")).to_have_count(0)
     press(timed, "Dial")
     assert asked.wait(20)
     timed.clock.fast_forward(2000)
-    is_in(timed, "Ringing")
-    has_time(timed, "since 0:00, now 0:02")
+    expect_state(timed, "Ringing")
+    expect_time(timed, "since 0:00, now 0:02")
     (call,) = sandbox.calls.values()
     expect(timed).to_have_title(f"{call.name} Ringing")
     answer.set()
-    is_in(timed, "In the conference, alone")
+    expect_state(timed, "In the conference, alone")
     other = sandbox.dial()
-    is_in(timed, "In the conference, with 1 more")
+    expect_state(timed, "In the conference, with 1 more")
     timed.clock.fast_forward(80_000)
-    has_time(timed, "since 0:02, now 1:22")
+    expect_time(timed, "since 0:02, now 1:22")
     play(sandbox)
-    hints(timed, "hears music: music.mp3, 32 s")
-    reads(timed, "1:22 hears music: music.mp3, 32 s")
+    expect_shown(timed, "hears music: music.mp3, 32 s")
+    expect_line(timed, "1:22 hears music: music.mp3, 32 s")
     other.hang_up()
-    is_in(timed, "In the conference, alone")
-    has_time(timed, "since 0:02, now 1:22")
+    expect_state(timed, "In the conference, alone")
+    expect_time(timed, "since 0:02, now 1:22")
     press(timed, "Hang up")
-    is_in(timed, "Call ended")
-    has_time(timed, "after 1:22")
-    hints(timed, "hangs up")
+    expect_state(timed, "Call ended")
+    expect_time(timed, "after 1:22")
+    expect_shown(timed, "hangs up")
     expect(timed).to_have_title(f"{call.name} Call ended")
     press(timed, "Dial")
-    is_in(timed, "Waiting for the conference to start")
-    hints(timed, "hears hold music: music.mp3, 32 s, forever")
+    expect_state(timed, "Waiting for the conference to start")
+    expect_shown(timed, "hears hold music: music.mp3, 32 s, forever")
     timed.clock.fast_forward(40_000)
-    has_time(timed, "since 0:00, now 0:40")
+    expect_time(timed, "since 0:00, now 0:40")
     expect(timed.locator("#position")).to_contain_text("0:08 of 0:32")
-    hints(timed, "It needs more callers:")
+    expect_shown(timed, "It needs more callers:")
     expect(timed.get_by_role("link", name="open another phone")).to_have_attribute("href", "/")
     sandbox.hang_up_all()
-    has_ended(timed)
+    expect_end(timed)
 
 
-def has_ended(page: Page) -> None:
+def expect_end(page: Page) -> None:
     """Wait until the phone says that the sandbox has ended, and how to start it again."""
-    is_in(page, "The sandbox has ended")
-    hints(page, "To start it again, run python -m sandbox")
+    expect_state(page, "The sandbox has ended")
+    expect_shown(page, "To start it again, run python -m sandbox")
     expect(page.get_by_role("button", name="Dial")).to_be_disabled()
 
 
@@ -87,13 +86,13 @@ def test_a_call_that_never_begins_can_be_hung_up_or_shows_that_the_sandbox_has_e
 ) -> None:
     page.route("**/dial", lambda route: None)
     press(page, "Dial")
-    is_in(page, "Ringing")
+    expect_state(page, "Ringing")
     press(page, "Hang up")
-    is_in(page, "Call ended")
+    expect_state(page, "Call ended")
     page.unroute("**/dial")
     page.route("**/dial", lambda route: route.abort())
     press(page, "Dial")
-    has_ended(page)
+    expect_end(page)
 
 
 def test_each_sentence_is_heard_or_can_be_read_before_what_follows(
@@ -110,21 +109,21 @@ def test_each_sentence_is_heard_or_can_be_read_before_what_follows(
     timed.evaluate("speechSynthesis.dispatchEvent(new Event('voiceschanged'))")
     wait_for(timed, "window.speaking !== undefined")
     assert timed.evaluate("speaking.text") == "One moment"
-    hints(timed, 'hears "One moment"')
-    is_in(timed, "Connected")
+    expect_shown(timed, 'hears "One moment"')
+    expect_state(timed, "Connected")
     timed.evaluate("speaking.onend()")
-    hints(timed, 'hears "Please wait"')
+    expect_shown(timed, 'hears "Please wait"')
     timed.evaluate("() => { speechSynthesis.getVoices = () => []; }")
     timed.evaluate("speaking.onerror()")
-    hints(timed, voiceless)
+    expect_shown(timed, voiceless)
     timed.clock.fast_forward(2000)
-    hints(timed, 'hears "Hello"')
+    expect_shown(timed, 'hears "Hello"')
     expect(timed.get_by_text(voiceless)).not_to_be_visible()
     timed.clock.fast_forward(1000)
-    hints(timed, 'hears "Hello"')
-    hints(timed, voiceless)
+    expect_shown(timed, 'hears "Hello"')
+    expect_shown(timed, voiceless)
     timed.clock.fast_forward(1500)
-    is_in(timed, "In the conference, alone")
+    expect_state(timed, "In the conference, alone")
 
 
 def test_without_script_it_says_that_it_needs_it(visit: Visit, phone: str) -> None:
@@ -201,7 +200,7 @@ def test_axe_finds_nothing_and_a_screen_reader_hears_the_state_only_when_it_chan
     sandbox.dial()
     wait_for(page, "changes.join() === 'log,status'")
     play(sandbox, f"{sandbox.public_url}/nothing.mp3")
-    hints(page, "hears nothing: nothing.mp3")
+    expect_shown(page, "hears nothing: nothing.mp3")
     assert find_with_axe(page) == []
 
 
@@ -219,7 +218,7 @@ def test_the_keyboard_is_enough_and_the_keypad_is_open_while_a_key_does_somethin
     expect(page.get_by_role("button", name="Hang up")).to_be_focused()
     page.get_by_role("button", name="hash", exact=True).focus()
     page.keyboard.press("Enter")
-    is_in(page, "In the conference, alone")
+    expect_state(page, "In the conference, alone")
     (call,) = sandbox.calls.values()
     pressed = [event["dtmf"]["digits"] for event in sandbox.events(call) if "dtmf" in event]
     assert pressed == ["#"]
@@ -229,9 +228,9 @@ def test_the_keyboard_is_enough_and_the_keypad_is_open_while_a_key_does_somethin
     expect(page.locator("#voiceless")).not_to_be_visible()
     page.keyboard.press("Enter")
     press(page, "5")
-    reads(page, "presses 5: nothing listens for keys")
+    expect_line(page, "presses 5: nothing listens for keys")
     expect(keys).to_be_visible()
     page.get_by_role("button", name="Hang up").focus()
     page.keyboard.press("Enter")
-    reads(page, "hangs up")
+    expect_line(page, "hangs up")
     expect(page.get_by_role("button", name="Dial")).to_be_focused()

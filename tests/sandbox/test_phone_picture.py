@@ -9,15 +9,14 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from sandbox import FOLDER
-from tests.helpers.browser import Visit
+from tests.helpers.browser import Visit, press
 from tests.helpers.page import answer
 from tests.helpers.phone import (
     SOUNDS,
     enter,
-    hints,
-    is_in,
-    press,
-    reads,
+    expect_line,
+    expect_shown,
+    expect_state,
     serve,
     speak_at_once,
     wait_for,
@@ -47,12 +46,12 @@ def test_dial_play_stop_and_hang_up_beside_the_page(
         enter(phone)
         (call,) = conference.calls.values()
         expect(phone.get_by_role("heading", level=1)).to_have_text(f"+{call.number}")
-        hints(phone, "is in the conference, alone: silence until Play")
-        hints(phone, "Silence is right until somebody presses Play")
+        expect_shown(phone, "is in the conference, alone: silence until Play")
+        expect_shown(phone, "Silence is right until somebody presses Play")
         assert phone.evaluate("audio.src").startswith("data:audio/wav")  # nothing sounds yet
         for number in ("442079460123", "14155550145"):
             conference.dial({"from": number})
-        is_in(phone, "In the conference, with 2 more")
+        expect_state(phone, "In the conference, with 2 more")
         with phone.expect_popup() as popup:
             phone.get_by_role("link", name="the app\u2019s page").click()
         page = popup.value
@@ -60,7 +59,7 @@ def test_dial_play_stop_and_hang_up_beside_the_page(
         page.set_viewport_size({"width": 776, "height": 640})
         press(page, "Play to all 3")
         wait_for(phone, SOUNDS)
-        hints(phone, "hears music: hold-music.mp3, 32 s")
+        expect_shown(phone, "hears music: hold-music.mp3, 32 s")
         expect(phone.locator("#silence")).not_to_be_visible()
         expect(answer(page)).to_have_text("Sent hold-music.mp3 to all 3 callers")
         expect(page.get_by_text("playing since")).to_have_count(3)
@@ -70,12 +69,12 @@ def test_dial_play_stop_and_hang_up_beside_the_page(
         phone.evaluate("happened.hidden = false")
         press(page, f"Stop for +{call.number}")
         wait_for(phone, "audio.paused")
-        reads(phone, "hears the music stop")
+        expect_line(phone, "hears the music stop")
         expect(phone.locator("#silence")).to_be_visible()
         expect(phone.locator("body")).not_to_contain_text("ngrok.example")
         press(phone, "Hang up")
-        reads(phone, "hangs up")
-        is_in(phone, "Call ended")
+        expect_line(phone, "hangs up")
+        expect_state(phone, "Call ended")
         wait_until(lambda: call.uuid not in conference.live)
     page.close()
     phone.goto("about:blank")

@@ -8,8 +8,17 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.helpers.audio import wav
-from tests.helpers.browser import HiddenTab
-from tests.helpers.phone import SOUNDS, enter, hints, is_in, play, press, press_key, reads, wait_for
+from tests.helpers.browser import HiddenTab, press
+from tests.helpers.phone import (
+    SOUNDS,
+    enter,
+    expect_line,
+    expect_shown,
+    expect_state,
+    play,
+    press_key,
+    wait_for,
+)
 from tests.helpers.stub import StubbedSandbox
 from tests.helpers.waiting import wait_until
 
@@ -39,13 +48,13 @@ def test_a_stream_has_its_level_and_is_played_as_often_as_asked_in_place_of_anot
     wait_for(listening, "loudness.context.state === 'suspended'")
     play(sandbox, url, level=0.5)
     wait_for(listening, f"loudness.context.state === 'running' && {SOUNDS}")
-    reads(listening, "hears music: silence.wav, 20 s at level 0.5")
+    expect_line(listening, "hears music: silence.wav, 20 s at level 0.5")
     first = listening.evaluate("audio.src")
     assert listening.evaluate("[loudness.gain.value, audio.loop]") == [1.5, False]
     play(sandbox, url, loop=0, level=-1)
     wait_for(listening, f"{SOUNDS} && audio.src !== {first!r}")
     assert listening.evaluate("[loudness.gain.value, audio.loop]") == [0, True]
-    reads(listening, "hears music: silence.wav, 20 s, forever at level -1")
+    expect_line(listening, "hears music: silence.wav, 20 s, forever at level -1")
     second = listening.evaluate("audio.src")
     play(sandbox, url, loop=2)
     wait_for(listening, f"{SOUNDS} && audio.src !== {second!r}")
@@ -63,17 +72,17 @@ def test_five_calls_sound_at_once_and_a_sixth_is_refused(
     page.evaluate("others = [1, 2, 3, 4, 5].map(() => new EventSource('/dial'))")
     wait_for(page, "others.every((one) => one.readyState === EventSource.OPEN)")
     press(page, "Dial")
-    reads(page, "Only 5 calls at a time: hang up in another tab")
-    is_in(page, "Not dialled")
+    expect_line(page, "Only 5 calls at a time: hang up in another tab")
+    expect_state(page, "Not dialled")
     page.evaluate("others.pop().close()")
     wait_until(lambda: any(call.over.is_set() for call in list(sandbox.calls.values())))
     press(page, "Dial")
     wait_for(page, SOUNDS)
     press_key(page, "1")
-    reads(page, "presses 1: nothing listens for keys")
+    expect_line(page, "presses 1: nothing listens for keys")
     assert page.evaluate(SOUNDS)
     press(page, "Hang up")
-    reads(page, "hangs up")
+    expect_line(page, "hangs up")
     press(page, "Dial")
     wait_for(page, SOUNDS)
 
@@ -82,16 +91,16 @@ def test_audio_that_cannot_be_played_or_is_replaced_is_not_heard(
     sandbox: StubbedSandbox, listening: Page
 ) -> None:
     play(sandbox, sandbox.add_file("/silence.wav", wav(bits=24)))
-    reads(listening, "hears nothing: silence.wav could not be played: it is a WAV of 24 bits")
+    expect_line(listening, "hears nothing: silence.wav could not be played: it is a WAV of 24 bits")
     expect(listening.locator(".trouble")).to_contain_text("hears nothing: silence.wav")
     assert listening.evaluate("audio.src").startswith("data:")
     listening.route("**/audio", lambda route: route.fulfill(body="no music"))
     play(sandbox)
-    reads(listening, "hears nothing: this browser could not play it")
+    expect_line(listening, "hears nothing: this browser could not play it")
     listening.unroute("**/audio")
     play(sandbox, sandbox.short)
-    reads(listening, "hears the music end")
-    hints(listening, "hears the music end")
+    expect_line(listening, "hears the music end")
+    expect_shown(listening, "hears the music end")
     expect(listening.locator(".trouble")).to_have_count(0)
     play(sandbox)
     wait_for(listening, SOUNDS)
@@ -102,7 +111,7 @@ def test_audio_that_cannot_be_played_or_is_replaced_is_not_heard(
         play(sandbox)
     wait_for(listening, "audio.paused")
     next(iter(sandbox.calls.values())).stop_stream()
-    reads(listening, "hears the music stop")
+    expect_line(listening, "hears the music stop")
     with listening.expect_response("**/audio"):
         late[0].continue_()
     listening.unroute("**/audio")
