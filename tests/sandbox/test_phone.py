@@ -45,6 +45,7 @@ def test_each_state_and_its_time(sandbox: StubbedSandbox, timed: Page) -> None:
     expect_time(timed, "since 0:00, now 0:02")
     (call,) = sandbox.calls.values()
     expect(timed).to_have_title(f"{call.name} Ringing")
+    expect_line(timed, "0:00 dials on the phone")
     answer.set()
     expect_state(timed, "In the conference, alone")
     other = sandbox.dial()
@@ -160,7 +161,7 @@ def test_only_its_own_page_on_this_machine_reaches_it(
     assert "unsafe" not in response.headers["Content-Security-Policy"]
 
 
-@pytest.mark.parametrize("header", ["Forwarded", "Via", "X-Forwarded-For", "Host"])
+@pytest.mark.parametrize("header", ["Forwarded", "Via", "X-Real-IP", "X-Forwarded-For", "Host"])
 def test_no_forwarded_port_reaches_it(phone: str, header: str) -> None:
     response = requests.get(phone, headers={header: "a.example"}, timeout=20)
     assert response.status_code == 403
