@@ -58,6 +58,7 @@ class SqliteCalls(Calls):
         with self._transaction() as db:
             if db.execute(JOIN, row).rowcount == 1:
                 self._add(db, joined(leg))
+                forget_oldest(db, "legs_4", self._clock())  # events may never come
             if leg.conference is None:
                 return 0
             count = db.execute(COUNT, (self._application, self._clock(), leg.conference))
@@ -72,7 +73,8 @@ class SqliteCalls(Calls):
                 db.execute("DELETE FROM legs_4 WHERE name = ?", (name,))
                 self._add(db, left(leg, now))
             db.execute("REPLACE INTO ended_4 VALUES (?, ?)", (name, now))
-            forget_oldest(db, now)
+            for table in ("legs_4", "ended_4", "news_4"):
+                forget_oldest(db, table, now)
 
     def live(self) -> list[Leg]:
         with self._connection() as db:
@@ -183,8 +185,7 @@ def create_tables(db: sqlite3.Connection) -> None:
         time.sleep(0.005)
 
 
-def forget_oldest(db: sqlite3.Connection, now: float) -> None:
-    """Forget what is older than a day, a few rows at each end of a call: it never takes long."""
-    for table in ("legs_4", "ended_4", "news_4"):
-        oldest = f"SELECT rowid FROM {table} ORDER BY rowid LIMIT 10"
-        db.execute(f"DELETE FROM {table} WHERE rowid IN ({oldest}) AND abs(at - ?) > {DAY}", (now,))
+def forget_oldest(db: sqlite3.Connection, table: str, now: float) -> None:
+    """Delete what is older than a day from a table, ten rows at most: so no call takes long."""
+    oldest = f"SELECT rowid FROM {table} ORDER BY rowid LIMIT 10"
+    db.execute(f"DELETE FROM {table} WHERE rowid IN ({oldest}) AND abs(at - ?) > {DAY}", (now,))

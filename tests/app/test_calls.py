@@ -317,6 +317,16 @@ def test_calls_are_forgotten_after_a_day(
     assert count_rows(file) == (0, 20)
 
 
+def test_numbers_are_forgotten_after_a_day_though_no_call_has_ended(
+    in_sqlite: SqliteCalls, file: Path, clock: Clock
+) -> None:
+    for _ in range(10):
+        in_sqlite.join(a_leg(clock))
+    clock.now += DAY + 1
+    in_sqlite.join(a_leg(clock))
+    assert count_rows(file) == (1, 0)
+
+
 def test_many_threads_do_not_starve_each_other(in_sqlite: SqliteCalls, clock: Clock) -> None:
     """With 32 threads on one file, none is refused and no leg is lost."""
     legs = [a_leg(clock, "Conference") for _ in range(1_600)]
