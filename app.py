@@ -45,7 +45,7 @@ def create_app(config: Config | None = None) -> Flask:
     mimetypes.add_type("image/svg+xml", ".svg")
 
     app = Flask(__name__, instance_path=str(FOLDER / "instance"))
-    app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY + 1  # where Werkzeug cuts off
+    app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY + 1  # see read_body
     url = config.CALLS_URL or f"sqlite:///{app.instance_path}/calls.sqlite3"
     app.extensions["config"] = config
     app.extensions["calls"] = open_calls(url, config.VONAGE_APPLICATION_ID)
@@ -89,7 +89,7 @@ def is_not_about_a_request(record: logging.LogRecord) -> bool:
 
 def require_operator() -> None:
     """Close every route to all but the operator, unless it is named as open."""
-    if request.endpoint is not None and request.endpoint not in OPEN:  # None is an unknown path
+    if request.endpoint is not None and request.endpoint not in OPEN:  # None: no such route
         check_operator(request, current_app.extensions["config"])
 
 
@@ -107,7 +107,7 @@ def add_headers(response: Response) -> Response:
 
 
 def log_music(response: Response) -> Response:
-    """Log that the bundled music was fetched: after silence, that is the first question."""
+    """Log requests for the bundled music: if a caller hears nothing, look there first."""
     if request.method == "GET" and request.path == f"/static/{webhooks.MUSIC}":
         log.info("GET %s: %s", request.path, response.status_code)
     return response
@@ -142,7 +142,7 @@ def main() -> int:
     app = create_app(config)
     try:
         server = make_server(config.HOST, config.PORT, app, threaded=True)
-    except (SystemExit, UnicodeError):  # Werkzeug has printed why
+    except (SystemExit, UnicodeError):  # for the first, Werkzeug has printed why
         print(f"Check HOST ({config.HOST}) and PORT ({config.PORT}).", file=sys.stderr)
         return 2
     # At once: a thread that is inside the SDK would make the interpreter's shutdown fail.

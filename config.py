@@ -107,7 +107,7 @@ def check_calls_url(value: str) -> str:
         raise ValueError("Redis needs a package: pip install redis") from None
     try:
         Redis.from_url(value).connection_pool.make_connection()  # which connects nowhere
-    except Exception:  # redis-py raises whatever an option's type does
+    except Exception:  # an option's converter may raise anything
         raise ValueError(
             "redis-py refuses this address or one of its options; "
             "in a password, write / as %2F, # as %23 and @ as %40"
@@ -139,7 +139,7 @@ def read_key_file(path: str) -> str:
         raise ValueError(f"{shown} cannot be read: {type(error).__name__}") from None
 
 
-Text = Annotated[str, Field(min_length=1)]  # with any limit, pydantic refuses what is not UTF-8
+Text = Annotated[str, Field(min_length=1)]  # a length limit makes pydantic refuse what is not UTF-8
 Word = Annotated[str, Field(pattern="^[!-~]+$")]
 Printable = Annotated[str, Field(pattern="^[ -~]+$")]
 Uuid = Annotated[str, After(UUID), After(str)]
@@ -253,7 +253,7 @@ class Config(BaseModel, frozen=True, arbitrary_types_allowed=True):
 
     @property
     def not_set_up(self) -> dict[str, str]:
-        """What is missing, though nothing is wrong: settings, what for, and where to find them."""
+        """Each setting that is missing, with its purpose and where to find its value."""
         missing = {name: CREDENTIALS[name] for name in self.missing_credentials}
         if self.VONAGE_SIGNATURE_SECRET is None:
             missing["VONAGE_SIGNATURE_SECRET"] = NO_SECRET

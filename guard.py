@@ -80,7 +80,7 @@ def check_signature(request: Request, config: Config, secret: str) -> None:
         # Last: a sender without a token must not keep a thread waiting for a body.
         check_payload(claims, read_body(request))
     except (jwt.PyJWTError, ArithmeticError, RecursionError, TypeError, ValueError) as error:
-        # Some versions of PyJWT raise other errors than their own for odd tokens.
+        # For odd claims and bodies, int(), json and some versions of PyJWT raise the others.
         raise Unauthorized("Invalid or missing signature.") from error
 
 
@@ -114,14 +114,14 @@ def check_payload(claims: dict[str, Any], body: bytes) -> None:
     claimed = claims.get("payload_hash")
     if claimed == sha256(body).hexdigest():
         return
-    # Vonage signs compact JSON, and may one day send it in another form.
+    # The hash is of compact JSON, which the body may not be.
     compact = json.dumps(json.loads(body), separators=(",", ":"), ensure_ascii=False)
     if claimed != sha256(compact.encode()).hexdigest():
         raise jwt.InvalidTokenError("payload_hash is not the body's: changed after signing")
 
 
 def check_operator(request: Request, config: Config) -> None:
-    """Let in only the operator, without reading a body; raise Forbidden or Unauthorized."""
+    """Let in only the operator, without reading a body. Raise an error or redirect others."""
     check_prefetch(request)
     check_source(request, config)
     if config.STREAM_PASSWORD is not None:
@@ -131,10 +131,10 @@ def check_operator(request: Request, config: Config) -> None:
 
 
 def check_source(request: Request, config: Config) -> None:
-    """Refuse what another site's page caused, except for links: they lead to the page."""
+    """Raise Forbidden for what another site's page caused; redirect its links to the page."""
     source = find_source(request)
     is_link = is_navigation(request) and request.headers.get("Sec-Fetch-Site") in FOREIGN
-    # At a plain http address of another machine, a foreign page can leave no trace.
+    # At a plain http address of another machine, browsers may not say whose page caused it.
     may_be_link = source != "own" and config.STREAM_PASSWORD and is_untraceable(request)
     if request.method == "GET" and request.path in PLAYERS and (is_link or may_be_link):
         abort(redirect(f"{request.script_root}/", 303))
@@ -181,13 +181,13 @@ def is_untraceable(request: Request) -> bool:
 
 
 def check_prefetch(request: Request) -> None:
-    """Refuse what a browser requests before anyone has opened it."""
+    """Raise Forbidden for what a browser requests before anyone has opened it."""
     if any(name in request.headers for name in PREFETCH_HEADERS):
         raise Forbidden("Prefetch refused. Open this address yourself.")
 
 
 def check_password(request: Request, password: str) -> None:
-    """Require the password, with any user name."""
+    """Raise Unauthorized unless the password is given, with any user name."""
     given = ""
     with suppress(ValueError):  # Werkzeug's, for characters that are not ASCII
         authorization = request.authorization
@@ -203,7 +203,7 @@ def check_password(request: Request, password: str) -> None:
 
 
 def check_is_here(request: Request) -> None:
-    """Without a password: let in only what came straight from a browser on this machine."""
+    """Raise Forbidden unless the request came straight from a browser on this machine."""
     peer = request.remote_addr or "nowhere"
     host = request.headers.get("Host", "")
     # Other servers may set REMOTE_ADDR from a header.

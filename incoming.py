@@ -16,8 +16,8 @@ UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.
 
 
 def read_body(request: Request) -> bytes:
-    """Return a request's body; raise RequestEntityTooLarge if it is too long, also in chunks."""
-    # Werkzeug cuts a chunked body at MAX_CONTENT_LENGTH without an error: that is one byte more.
+    """Return a request's body; raise RequestEntityTooLarge above LONGEST_BODY."""
+    # Werkzeug silently cuts a chunked body at MAX_CONTENT_LENGTH, which is one byte more.
     body = request.get_data()
     if len(body) > LONGEST_BODY:
         raise RequestEntityTooLarge

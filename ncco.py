@@ -12,30 +12,30 @@ from calls import Leg
 from config import Config, is_public
 
 
-def for_leg(config: Config, leg: Leg, on_the_line: int) -> list[dict[str, Any]]:
-    """Return the NCCO for a leg; `on_the_line` counts the legs in its conference, with this one."""
+def for_leg(config: Config, leg: Leg, count: int) -> list[dict[str, Any]]:
+    """Return the NCCO for a leg; `count` is of the legs in its conference, with this one."""
     if leg.conference is None:
         actions = stream_actions(config, leg)
     else:
-        actions = conference_actions(config, leg, on_the_line)
+        actions = conference_actions(config, leg, count)
     return [action.model_dump(mode="json", by_alias=True, exclude_none=True) for action in actions]
 
 
-def in_words(config: Config, leg: Leg, on_the_line: int) -> str:
-    """Return for the log what the leg hears or joins, and how many are there of the quorum."""
+def in_words(config: Config, leg: Leg, count: int) -> str:
+    """Return for the log what the leg hears or joins, with the count if a quorum is set."""
     if leg.conference is None:
         return "music"
     if config.VOICE_CONFERENCE_QUORUM is None:
         return "conference"
-    return f"conference, {count_legs(config, on_the_line)}"
+    return f"conference, {describe_count(config, count)}"
 
 
-def count_legs(config: Config, on_the_line: int) -> str:
+def describe_count(config: Config, count: int) -> str:
     """Return "2 of 3 on the line" where a quorum is set and not exceeded, else "4 on the line"."""
     quorum = config.VOICE_CONFERENCE_QUORUM
-    if quorum is not None and on_the_line <= quorum:
-        return f"{on_the_line} of {quorum} on the line"
-    return f"{on_the_line} on the line"
+    if quorum is not None and count <= quorum:
+        return f"{count} of {quorum} on the line"
+    return f"{count} on the line"
 
 
 def stream_actions(config: Config, leg: Leg) -> list[NccoAction]:
@@ -51,14 +51,14 @@ def stream_actions(config: Config, leg: Leg) -> list[NccoAction]:
     return [music, Input(type=["dtmf"])]
 
 
-def conference_actions(config: Config, leg: Leg, on_the_line: int) -> list[NccoAction]:
+def conference_actions(config: Config, leg: Leg, count: int) -> list[NccoAction]:
     """Say the text, then join the conference; with a quorum, start it or wait with music."""
     actions: list[NccoAction] = []
     if config.VOICE_TEXT.strip():  # a blank text says nothing
         actions.append(Talk(text=config.VOICE_TEXT))
     join = Conversation(name=leg.conference)
     if config.VOICE_CONFERENCE_QUORUM is not None:
-        join.startOnEnter = on_the_line >= config.VOICE_CONFERENCE_QUORUM
+        join.startOnEnter = count >= config.VOICE_CONFERENCE_QUORUM
     if join.startOnEnter is False and leg.audio_url and is_public(leg.audio_url):
         join.musicOnHoldUrl = [leg.audio_url]
     actions.append(join)

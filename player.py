@@ -12,7 +12,7 @@ from werkzeug.exceptions import BadRequest, Conflict, HTTPException, NotFound, S
 from calls import AudioNote, Calls, Leg, News, key
 from config import Audio, Config, ConfigError, check
 from incoming import clean, file_name, read_body, wants_page
-from ncco import count_legs
+from ncco import describe_count
 from voice import NoSuchLeg, Outcome, Voice
 
 METHODS = ["GET", "POST"]
@@ -37,7 +37,7 @@ def stream() -> str | dict[str, Any]:
     """Play the audio into the active call, as the parameters of this request say."""
     calls: Calls = current_app.extensions["calls"]
     voice: Voice = current_app.extensions["voice"]
-    with voice.turn():  # also while a body comes in: one that never ends takes no other thread
+    with voice.turn():  # includes reading the body: slow ones occupy two threads at most
         check_parameters("uuid", *AUDIO)
         audio = read_audio()
         legs = find_legs(calls.live())
@@ -109,7 +109,7 @@ def active_legs(live: list[Leg]) -> list[Leg]:
 
 
 def report(done: str, audio: AudioNote, outcomes: Sequence[Outcome]) -> str | dict[str, Any]:
-    """Log, keep and answer in one sentence what was done; raise an error if no leg was reached."""
+    """Log and save what was done, and return the answer; raise an error if no leg was reached."""
     failures = group_failures(outcomes)
     sentence = f"{done} {count_callers(outcomes)}"
     news = "; ".join([sentence, *failures])
@@ -237,7 +237,7 @@ def group_legs(live: list[Leg], config: Config) -> list[tuple[str | None, list[L
     for leg in live:
         groups.setdefault(leg.conference, []).append(leg)
     return [
-        (conference, legs[::-1], count_legs(config, len(legs)))
+        (conference, legs[::-1], describe_count(config, len(legs)))
         for conference, legs in groups.items()
     ]
 

@@ -31,7 +31,7 @@ from config import Audio, Config, is_public
 from incoming import clean
 
 DEFAULT_HOST = "api.nexmo.com"
-ANSWER_TIME = 60  # seconds in which a leg that Vonage does not know may still be answered
+ANSWER_TIME = 60  # seconds; a younger leg may not be answered yet, so a 404 does not end it
 TRIES = 3  # at 429
 # Vonage takes 15 requests a second [Troubleshooting, Capacity]; at 14, a late one fits in.
 SPACING = 1 / 14  # seconds
@@ -85,7 +85,7 @@ class Voice:
         return self._for_each(legs, end)
 
     def is_over(self, leg: Leg) -> bool:
-        """Return whether Vonage says that the call has ended, or its own host does not know it."""
+        """Return whether Vonage says that the call has ended, or that its host has no such call."""
         try:
             with self.client_for(leg) as client:
                 # The SDK's get_call refuses a call whose `from` is null.
@@ -197,7 +197,7 @@ class ParsedKeyAuth(Auth):
 
 
 class NoSuchLeg(Conflict):
-    """Vonage answered 404 at `host`. `ends_leg` says whether this means that the call has ended."""
+    """Vonage answered 404. `is_own_host`: where the call belongs; `ends_leg`: so it has ended."""
 
     def __init__(self, host: str, leg: Leg) -> None:
         super().__init__(

@@ -89,7 +89,7 @@ class Calls(ABC):
 
     @abstractmethod
     def join(self, leg: Leg) -> int:
-        """Put the leg on the line, with a line of news, unless it is there or ended within a day.
+        """Add the leg, and a line of news, unless it is listed already or ended within a day.
 
         Return how many legs are on the line in its conference, 50 at most; 0 outside a
         conference. Joining and counting are one atomic step.
@@ -105,9 +105,9 @@ class Calls(ABC):
 
     @abstractmethod
     def note(self, uuid: str, audio: AudioNote, at: float) -> Leg | None:
-        """Keep what was known at this time of the audio in a live leg, unless it has a newer note.
+        """Save the state that a live leg's audio had at this time, unless a newer one is saved.
 
-        Return the leg if the note differs from the one before, otherwise None.
+        Return the leg if this changed its state or detail, otherwise None.
         """
 
     @abstractmethod

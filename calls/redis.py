@@ -13,7 +13,7 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from calls.base import DAY, MOST_LEGS, MOST_NEWS, AudioNote, Calls, Leg, News, joined, key, left
 
-WAIT = 0.5  # seconds for a connection, and for a reply: with one more try, still within 2 s
+WAIT = 0.5  # seconds, to connect and again for a reply; tried twice: an answer may take 2 s
 
 
 class RedisCalls(Calls):
@@ -85,7 +85,7 @@ class RedisCalls(Calls):
 
         def write(transaction: Any) -> Leg | None:
             value = transaction.get(name)
-            rest = transaction.pttl(name)
+            rest = transaction.pttl(name)  # KEEPTTL needs Redis 6
             transaction.multi()
             if not value:
                 return None

@@ -14,7 +14,7 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from calls.base import DAY, MOST_LEGS, MOST_NEWS, AudioNote, Calls, Leg, News, joined, key, left
 
-WAIT = 0.8  # seconds to wait for a thread, and for a process: an answer takes 2 s at most
+WAIT = 0.8  # seconds, for a thread and again for a process: an answer may take 2 s
 
 # The names carry a version, so that another version's records are never read. Legs that have
 # ended are in a table of their own, so that they cost nothing where live legs are read.

@@ -3,7 +3,7 @@
 
 const EVERY = 1000; // milliseconds from one answer to the next request
 const PATIENCE = 5000; // for a renewal
-const PRESS_PATIENCE = 20000; // the server itself gives Vonage 15 seconds
+const PRESS_PATIENCE = 20000; // the server itself answers within 15 seconds
 const NO_ANSWER = '<p class="bad" role="alert">The server did not answer.</p>';
 const part = (id) => document.getElementById(id);
 const clock = (at) => new Date(at).toTimeString().slice(0, 8); // in the browser's zone
@@ -82,7 +82,7 @@ function explain(page) {
   return text;
 }
 
-/** Show a text above the list, whose buttons are off; or, without one, neither. */
+/** Show a text above the list and turn its buttons off; "" undoes both. */
 function setTrouble(text) {
   if (part("trouble").textContent === text) return; // a live region is read out when written to
   part("trouble").textContent = text;
