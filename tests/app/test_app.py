@@ -163,9 +163,10 @@ def test_a_restart_in_mid_call_loses_no_one_and_keeps_no_one_who_is_gone(process
     stays.hears("hears music")
 
 
-def test_a_call_from_before_the_start_is_over_that_its_own_region_does_not_know(
-    regions: InProcess,
-) -> None:
+# Calls from before the start
+
+
+def test_a_call_that_its_own_region_does_not_know_is_ended(regions: InProcess) -> None:
     known, gone = regions.dial(region="api-us-3.vonage.com"), regions.dial()
     del regions.calls[gone.uuid]
     end_calls_from_before(regions.flask, time.time())
@@ -173,9 +174,7 @@ def test_a_call_from_before_the_start_is_over_that_its_own_region_does_not_know(
     assert len(regions.asked) == 2
 
 
-def test_a_call_from_before_the_start_stays_that_another_host_does_not_know(
-    conference: InProcess,
-) -> None:
+def test_a_call_that_another_host_does_not_know_stays(conference: InProcess) -> None:
     call = conference.dial()
     del conference.calls[call.uuid]
     end_calls_from_before(conference.flask, time.time())
@@ -183,18 +182,14 @@ def test_a_call_from_before_the_start_stays_that_another_host_does_not_know(
     assert len(conference.asked) == 1
 
 
-def test_vonage_is_not_asked_about_a_call_that_joined_after_the_start(
-    conference: InProcess,
-) -> None:
+def test_a_call_that_joined_after_the_start_is_not_asked_about(conference: InProcess) -> None:
     conference.dial()
     end_calls_from_before(conference.flask, time.time() - 60)
     assert conference.asked == []
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"status": []}'])
-def test_a_call_from_before_the_start_stays_if_vonages_answer_is_odd(
-    conference: InProcess, body: bytes
-) -> None:
+def test_an_odd_answer_ends_no_call(conference: InProcess, body: bytes) -> None:
     call = conference.dial()
     conference.faults = [Fault(200, body)]
     end_calls_from_before(conference.flask, time.time())

@@ -145,7 +145,7 @@ def test_one_sentence_reports_a_play(conference: InProcess) -> None:
         **{caller.uuid: None for caller in reached},
         **dict.fromkeys(lost, f"{why}."),
     }
-    [news] = [line for line in conference.told() if "Sent" in line.text]
+    [news] = [line for line in conference.store.news() if "Sent" in line.text]
     assert (news.text, news.bad) == (f"{sentence}; {why}", True)
     [line] = [line for line in conference.lines if "Sent" in line]
     said, _, uuids = line.rpartition(" (")
@@ -160,7 +160,7 @@ def test_one_sentence_reports_a_stop(conference: InProcess) -> None:
     for caller in callers:
         browse(conference, "/stream/stop", uuid=caller.uuid)
     why = f"Vonage at localhost:{conference.api_port} has no such call"
-    told = [line for line in reversed(conference.told()) if "Stopped" in line.text]
+    told = [line for line in reversed(conference.store.news()) if "Stopped" in line.text]
     said = [(line.bad, line.text.partition(" (")[0]) for line in told]
     assert said == [
         (False, "Stopped for all 2 callers"),
@@ -182,7 +182,7 @@ def test_only_the_name_of_the_audio_is_shown(start: StartSandbox) -> None:
     sandbox = start(VOICE_STREAM_URL="https://user:hush@example.com/a/b%20c.mp3?key=hush")
     sandbox.dial()
     assert browse(sandbox, "/stream").json()["message"] == "Sent b c.mp3 to the caller"
-    assert "Sent b c.mp3 to the caller" in [news.text for news in sandbox.told()]
+    assert "Sent b c.mp3 to the caller" in [news.text for news in sandbox.store.news()]
     assert "INFO: Sent b c.mp3 to the caller" in sandbox.lines
     assert "hush" not in sandbox.log.read_text()
 

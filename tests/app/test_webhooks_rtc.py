@@ -81,7 +81,7 @@ def test_audio_that_could_not_be_played_is_a_warning_and_a_line_with_its_reason(
     assert conference.notes == {call.uuid: AudioNote("failed", detail)}
     warning = f"WARNING: leg {call.uuid}: audio could not be played: {detail}\n"
     assert warning in conference.log.read_text()
-    [news] = [line for line in conference.told() if line.bad]
+    [news] = [line for line in conference.store.news() if line.bad]
     assert news.text == f"Audio for …{call.name[-4:]} could not be played: {detail}"
 
 

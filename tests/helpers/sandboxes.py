@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from flask import Flask
 
 from app import create_app
-from calls import AudioNote, Calls, News
+from calls import AudioNote, Calls
 from config import Config
 from sandbox import FOLDER, Account
 from tests.helpers.faults import FaultySandbox, make_certificate
@@ -48,7 +47,6 @@ class InProcess(FaultySandbox):
         values = {name: self.environment.get(name, "") for name in SETTINGS}
         key = {"VONAGE_PRIVATE_KEY": read_private_key(values.pop("VONAGE_PRIVATE_KEY"))}
         self.flask = create_app(Config.from_text(values).model_copy(update=key))
-        self._clean_since = time.time()
         self._voice = self.flask.extensions["voice"]
         self.serve_here(self.flask)
 
@@ -100,10 +98,6 @@ class InProcess(FaultySandbox):
         """What is known of each leg's audio, by uuid."""
         return {leg.uuid: leg.audio for leg in self.store.live()}
 
-    def told(self) -> list[News]:
-        """Return what happened since the test began, the newest first."""
-        return [line for line in self.store.news() if line.at >= self._clean_since]
-
     def clear(self) -> None:
         """Hang up every call, and forget faults, requests, the log and the list of calls."""
         self.faults, self.latency = [], 0.0
@@ -118,7 +112,6 @@ class InProcess(FaultySandbox):
         self.voice_api.taken.clear()
         self.web.clear()
         self.log.write_text("")
-        self._clean_since = time.time()
 
 
 StartSandbox = Callable[..., InProcess]

@@ -146,9 +146,7 @@ def test_a_server_that_cannot_be_reached_is_reported(conference: InProcess, visi
     assert row.bounding_box() == before
 
 
-def test_a_page_in_the_servers_place_is_not_taken_for_it(
-    conference: InProcess, visit: Visit
-) -> None:
+def test_a_page_in_its_place_is_not_taken_for_it(conference: InProcess, visit: Visit) -> None:
     conference.dial(CALLER)
     page = visit(conference.app_url)
     for body in ("Bad Gateway", "<title>Sign in</title><form></form>"):
@@ -290,9 +288,7 @@ def replace_the_caller(sandbox: InProcess) -> None:
     call.hang_up()
 
 
-def test_a_renewal_that_a_press_has_overtaken_is_not_shown(
-    conference: InProcess, paused: Page
-) -> None:
+def test_a_renewal_that_a_press_overtook_is_not_shown(conference: InProcess, paused: Page) -> None:
     renewal = Held(paused, "/$")
     pass_a_second(paused)
     renewal.wait()
