@@ -9,17 +9,16 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from http.client import HTTPResponse, HTTPSConnection
 from typing import Any
 
 import jwt
 import pytest
 import requests
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from vonage import Auth, HttpClientOptions, Vonage
 
 from sandbox import REGIONS, Account, Call
+from tests.helpers.sandboxes import read_private_key
 from tests.helpers.sources import ISSUES, NO_SOURCE, NODE, OPENAPI, REFERENCE, SDK, TOKENS, rules
 from tests.helpers.stub import StubbedSandbox
 
@@ -32,13 +31,7 @@ def bearer(account: Account, **claims: Any) -> str:
     """Return the Authorization of a request; `claims` replace some, or leave one out (None)."""
     known = {"application_id": account.application_id, "iat": int(time.time()), "jti": "x"}
     signed = {name: value for name, value in {**known, **claims}.items() if value is not None}
-    return "Bearer " + jwt.encode(signed, parse(account.private_key), algorithm="RS256")
-
-
-@lru_cache
-def parse(key: str) -> Any:
-    """Return a key from PEM text, which is slow to parse."""
-    return load_pem_private_key(key.encode(), None)
+    return "Bearer " + jwt.encode(signed, read_private_key(account.private_key), algorithm="RS256")
 
 
 def ask(

@@ -99,9 +99,9 @@ def test_a_call_that_never_begins_can_be_hung_up_or_shows_that_the_sandbox_has_e
 def test_each_sentence_is_heard_or_can_be_read_before_what_follows(
     sandbox: StubbedSandbox, timed: Page
 ) -> None:
-    """Voices may be late, fail, or be missing, as in Firefox, which then sends no event at all."""
-    fails, never = {**TALK, "text": "Please wait"}, {**TALK, "text": "Hello"}
-    sandbox.answers = [[TALK, fails, never, CONFERENCE]]
+    """Voices may be late, fail, be missing, or never say that they have ended."""
+    texts = ("Please wait", "Hello", "Goodbye")
+    sandbox.answers = [[TALK, *({**TALK, "text": text} for text in texts), CONFERENCE]]
     voiceless = "This browser has no voice: please read the sentence."
     timed.evaluate("() => { speechSynthesis.getVoices = () => []; }")
     press(timed, "Dial")
@@ -123,7 +123,12 @@ def test_each_sentence_is_heard_or_can_be_read_before_what_follows(
     timed.clock.fast_forward(1000)
     expect_shown(timed, 'hears "Hello"')
     expect_shown(timed, voiceless)
-    timed.clock.fast_forward(1500)
+    speak(timed)
+    timed.clock.fast_forward(1000 + 50 * len("Hello"))  # the time to read it
+    expect_shown(timed, 'hears "Goodbye"')
+    wait_for(timed, "speaking.text === 'Goodbye'")
+    expect_state(timed, "Connected")
+    timed.clock.fast_forward(2000 + 100 * len("Goodbye"))
     expect_state(timed, "In the conference, alone")
 
 
