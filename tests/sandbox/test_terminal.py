@@ -60,6 +60,7 @@ class Terminal:
             stdin=subprocess.DEVNULL,
             stdout=program_side,
             stderr=program_side,
+            start_new_session=True,  # so that a test may interrupt all of it, as Ctrl-C does
         )
         os.close(program_side)
         self.output = read_lines(screen, encoding)
@@ -147,7 +148,7 @@ def test_the_story_of_one_caller(run: Run) -> None:
     requests.get(f"http://localhost:{terminal.port}/stream/stop", timeout=20).raise_for_status()
     terminal.reads("hears the music stop")
     for ends in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        terminal.process.send_signal(ends)
+        os.killpg(terminal.process.pid, ends)
     assert terminal.wait() == 0
     in_order(
         terminal,
