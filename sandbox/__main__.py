@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 
 from sandbox import Sandbox
 from sandbox.phone import serve_phone
@@ -15,18 +16,17 @@ stands in for Vonage on this machine: it dials once, and prints what the caller 
 the server is asked. Then press Play on the server's page, or dial yourself, on the phone in
 your browser; both addresses are printed. Ctrl-C ends it all."""
 NEXT = "press Play on the page, or dial on the phone; Ctrl-C ends it"
-POLL = 0.1  # seconds between two looks at the app
 
 
 def main() -> int:
     """Print what happens; returns 0 after Ctrl-C or SIGTERM, 1 if the app has ended."""
     options = read_options()
     settings = {"ANSWER_WITH": options.mode, "VOICE_CONFERENCE_QUORUM": options.quorum}
-    ending = threading.Event()
+    signals: list[int] = []  # a lock could be held already where a signal arrives
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
         if hasattr(signal, name):  # Windows lacks one, all others another
-            signal.signal(getattr(signal, name), lambda *_: ending.set())
+            signal.signal(getattr(signal, name), lambda number, _: signals.append(number))
     vonage = Sandbox(settings, port=options.port)
     vonage.log.touch()
     story = Story(vonage.log, vonage.calls, sys.stdout)
@@ -37,19 +37,22 @@ def main() -> int:
             story.say("sandbox", f"the page:   {vonage.app_url}")
             story.say("sandbox", f"the phone:  http://localhost:{options.phone_port}")
             story.say("sandbox", f"Vonage sees {vonage.public_url} (made up)")
-            status = run(vonage, story, options.callers, ending)
+            status = run(vonage, story, options.callers, signals)
             story.close()
     except RuntimeError as error:
         sys.exit(str(error))
     return status
 
 
-def run(vonage: Sandbox, story: Story, callers: int, ending: threading.Event) -> int:
-    """Let callers dial, until the end; returns the exit status."""
+def run(vonage: Sandbox, story: Story, callers: int, signals: list[int]) -> int:
+    """Let callers dial, until a signal comes or the app ends; returns the exit status."""
+
+    def is_over() -> bool:
+        return bool(signals) or vonage.app.poll() is not None
 
     def dial() -> None:
         for _ in range(callers):
-            if ending.is_set():
+            if is_over():
                 return
             call = vonage.create_call()
             call.dial()
@@ -58,9 +61,9 @@ def run(vonage: Sandbox, story: Story, callers: int, ending: threading.Event) ->
 
     dialling = threading.Thread(target=dial, daemon=True)
     dialling.start()
-    while vonage.app.poll() is None and not ending.wait(POLL):
+    while not is_over():
         story.read_log()
-    ending.set()
+        time.sleep(0.1)  # between two looks at the app and its log
     status = vonage.app.returncode
     if status is None:
         story.say("sandbox", "the end: all hang up")
