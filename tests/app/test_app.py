@@ -183,8 +183,9 @@ def test_a_call_that_another_host_does_not_know_stays(conference: InProcess) -> 
 
 
 def test_a_call_that_joined_after_the_start_is_not_asked_about(conference: InProcess) -> None:
-    conference.dial()
+    call = conference.dial()
     end_calls_from_before(conference.flask, time.time() - 60)
+    assert conference.live == [call.uuid]
     assert conference.asked == []
 
 

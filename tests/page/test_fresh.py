@@ -207,11 +207,10 @@ def test_a_tab_that_is_refused_stops_asking(
     expect(trouble(page)).to_contain_text("Reload this page, with the password if asked.")
     expect(caller(page, "+442079460123")).to_be_visible()
     assert len(re.findall("GET /: 40[13]", sandbox.log.read_text())) == 1
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.clock.run_for(10_000)
-    page.evaluate("fetch('/static/idle.svg')")  # which is noted after what was asked before
-    assert asked == [f"{sandbox.app_url}/static/idle.svg"]
+    with page.expect_request("**") as first:
+        page.clock.run_for(10_000)
+        page.evaluate("fetch('/static/idle.svg')")
+    assert first.value.url == f"{sandbox.app_url}/static/idle.svg"
 
 
 def test_below_a_path_every_address_of_the_page_is_below_it(own: InProcess, visit: Visit) -> None:
@@ -298,6 +297,7 @@ def test_a_renewal_that_a_press_overtook_is_not_shown(conference: InProcess, pau
     renewal.release()
     paused.evaluate("fetch('/static/idle.svg')")  # by then it would have been shown
     expect(paused.locator("li .name")).to_have_text(["+14155550145"])
+    expect(happened(paused).first).to_contain_text("…0123 left")
 
 
 def test_a_late_answer_to_a_press_changes_no_row(conference: InProcess, paused: Page) -> None:
