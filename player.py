@@ -115,21 +115,24 @@ def report(done: str, audio: AudioNote, outcomes: Sequence[Outcome]) -> str | di
     news = "; ".join([sentence, *failures])
     if failures:
         details = [f"{reason} ({', '.join(uuids)})" for reason, uuids in failures.items()]
-        log.warning("%s", "; ".join([sentence, *details]))
+        line = "; ".join([sentence, *details])
+        log.warning("%s", line)
     else:
         log.info("%s", sentence)
     save(audio, outcomes, News(time.time(), news, bad=bool(failures)))
     check_any_reached(outcomes)
     if wants_page(request):
         return show_page(message=news)
-    return {"message": sentence, "legs": [as_json(outcome) for outcome in outcomes]}
+    legs = [as_json(outcome) for outcome in outcomes]
+    return {"message": sentence, "legs": legs}
 
 
 def as_json(outcome: Outcome) -> dict[str, str]:
     """Return what became of a leg for a client that reads JSON."""
-    if outcome.error is None:
-        return {"uuid": outcome.leg.uuid}
-    return {"uuid": outcome.leg.uuid, "error": str(outcome.error.description)}
+    became = {"uuid": outcome.leg.uuid}
+    if outcome.error is not None:
+        became["error"] = str(outcome.error.description)
+    return became
 
 
 def group_failures(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
@@ -137,7 +140,9 @@ def group_failures(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
     failures: dict[str, list[str]] = {}
     for outcome in outcomes:
         if outcome.error is not None:
-            failures.setdefault(reason_of(outcome.error), []).append(outcome.leg.uuid)
+            reason = reason_of(outcome.error)
+            uuids = failures.setdefault(reason, [])
+            uuids.append(outcome.leg.uuid)
     return failures
 
 
@@ -159,7 +164,8 @@ def save(audio: AudioNote, outcomes: Sequence[Outcome], news: News) -> None:
             elif isinstance(outcome.error, NoSuchLeg) and outcome.error.ends_leg:
                 calls.end(uuid)
             else:
-                calls.note(uuid, AudioNote("unreached", reason_of(outcome.error)), outcome.at)
+                unreached = AudioNote("unreached", reason_of(outcome.error))
+                calls.note(uuid, unreached, outcome.at)
         calls.tell(news)
     except ServiceUnavailable as error:
         log.error("“%s” could not be saved: %s", news.text, error.description)
@@ -233,13 +239,15 @@ def show_error(error: HTTPException, sentence: str) -> str:
 
 def group_legs(live: list[Leg], config: Config) -> list[tuple[str | None, list[Leg], str]]:
     """Return each conference with its callers, in the order they joined, and their count."""
-    groups: dict[str | None, list[Leg]] = {}
+    conferences: dict[str | None, list[Leg]] = {}
     for leg in live:
-        groups.setdefault(leg.conference, []).append(leg)
-    return [
-        (conference, legs[::-1], describe_count(config, len(legs)))
-        for conference, legs in groups.items()
-    ]
+        callers = conferences.setdefault(leg.conference, [])
+        callers.append(leg)
+    groups = []
+    for conference, callers in conferences.items():
+        count = describe_count(config, len(callers))
+        groups.append((conference, callers[::-1], count))
+    return groups
 
 
 @blueprint.app_template_filter()
