@@ -55,13 +55,14 @@ class SqliteCalls(Calls):
     def join(self, leg: Leg) -> int:
         name = self._name(leg.uuid)
         row = (name, self._application, leg.conference, leg.joined, leg.to_json(), name)
+        now = self._clock()
         with self._transaction() as db:
             if db.execute(JOIN, row).rowcount == 1:
                 self._add(db, joined(leg))
-                forget_oldest(db, "legs_4", self._clock())  # events may never come
+                forget_oldest(db, "legs_4", now)  # events may never come
             if leg.conference is None:
                 return 0
-            count = db.execute(COUNT, (self._application, self._clock(), leg.conference))
+            count = db.execute(COUNT, (self._application, now, leg.conference))
             return int(count.fetchone()[0])
 
     def end(self, uuid: str) -> None:
