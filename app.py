@@ -155,7 +155,10 @@ def main() -> int:
 
 
 def end_calls_from_before(app: Flask, started: float) -> None:
-    """Check that the list can be written, and end legs from before that Vonage says are over."""
+    """Check that the list can be written, and end the legs that Vonage says are over.
+
+    Only legs that joined before `started`, in seconds since 1970, are asked about.
+    """
     config: Config = app.extensions["config"]
     calls: Calls = app.extensions["calls"]
     voice: Voice = app.extensions["voice"]

@@ -121,7 +121,7 @@ def check_payload(claims: dict[str, Any], body: bytes) -> None:
 
 
 def check_operator(request: Request, config: Config) -> None:
-    """Let in only the operator, without reading a body. Raise an error or redirect others."""
+    """Let in only the operator, without reading a body; raise Forbidden or Unauthorized."""
     check_prefetch(request)
     check_source(request, config)
     if config.STREAM_PASSWORD is not None:

@@ -99,7 +99,10 @@ class Voice:
 
     @contextmanager
     def client_for(self, leg: Leg) -> Iterator[Vonage]:
-        """Yield the kept client for a leg's host; raise what fails in it as an HTTPException."""
+        """Yield the SDK's client for a leg's host, which is kept, so connections are reused.
+
+        Raise its errors as NoSuchLeg, RateLimited, BadGateway or GatewayTimeout.
+        """
         host = self._config.VONAGE_API_HOST or leg.api_host or DEFAULT_HOST
         with self._lock:
             if host not in self._clients:
@@ -174,7 +177,10 @@ class Voice:
                 return Outcome(leg, began, error)
 
     def _wait_for_begin(self, until: float) -> float:
-        """Wait until SPACING after the request before; return the time, or raise GatewayTimeout."""
+        """Wait for this request's turn, and return its time in seconds since 1970.
+
+        Raise GatewayTimeout if that is after `until`.
+        """
         with self._lock:
             begin = max(self._next_request, time.monotonic())
             if begin > until:
@@ -197,7 +203,10 @@ class ParsedKeyAuth(Auth):
 
 
 class NoSuchLeg(Conflict):
-    """Vonage answered 404. `is_own_host`: where the call belongs; `ends_leg`: so it has ended."""
+    """Vonage answered 404.
+
+    `is_own_host` says whether this was the call's own host, `ends_leg` whether the call has ended.
+    """
 
     def __init__(self, host: str, leg: Leg) -> None:
         super().__init__(
