@@ -64,17 +64,16 @@ def run(vonage: Sandbox, story: Story, callers: int, signals: list[int]) -> int:
     while not is_over():
         story.read_log()
         time.sleep(0.1)  # between two looks at the app and its log
-    status = vonage.app.returncode
-    if status is None:
+    if vonage.app.returncode is None:
+        status = 0
         story.say("sandbox", "the end: all hang up")
     else:
-        story.say("sandbox", f"app.py has ended by itself, with status {status}")
+        status = 1
+        story.say("sandbox", f"app.py has ended by itself, with status {vonage.app.returncode}")
     vonage.hang_up_all()
     dialling.join(2)  # it may just dial
     vonage.hang_up_all()
-    if status is None:
-        return 0
-    return 1
+    return status
 
 
 def read_options() -> argparse.Namespace:

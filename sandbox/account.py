@@ -21,10 +21,11 @@ class Account:
 
     def __init__(self) -> None:
         key = rsa.generate_private_key(65537, 2048)
+        public = key.public_key()
         text = pem.Encoding.PEM
         form, of_public = pem.PrivateFormat.PKCS8, pem.PublicFormat.SubjectPublicKeyInfo
         self.private_key = key.private_bytes(text, form, pem.NoEncryption()).decode()
-        self.public_key = key.public_key().public_bytes(text, of_public).decode()
+        self.public_key = public.public_bytes(text, of_public).decode()
         self.application_id = str(uuid.uuid4())
         self.signature_secret = secrets.token_hex(32)
 
